@@ -1,0 +1,196 @@
+/* One small thread pool under every compiled kernel.
+ *
+ * lamella_run(fn, ctx, ntasks, nanoseconds, slots) calls fn(ctx, task, slot) once for each task in [0, ntasks), on the calling thread and on
+ * as many workers as the estimated single-thread time is worth, `slots` threads at most. Tasks are defined by the problem, never by the number of threads,
+ * and whoever executes one computes the same bits. `slot` is below `slots` and names the scratch of the
+ * executing thread.
+ *
+ * - A worker spins for SPIN_NS, then sleeps on a condition variable: an idle pool costs nothing.
+ * - A second Python thread entering while the pool is busy (or a task entering again) computes its tasks itself, as slot 0.
+ * - After fork the child starts with no workers and creates its own on first use.
+ * - Denormals are flushed to zero while tasks run and the caller's mode is restored after them.
+ * - Workers block all signals, so that Ctrl-C reaches Python's main thread.
+ *
+ * Joining: a job opens with `seats` free places. A worker takes one by decrementing `seats`; the caller, when no task is left, closes
+ * the job by swapping seats with 0 and waits until every worker that took one has left. A worker that
+ * comes late finds no seat, or the seat of a newer job, and never touches a closed one. */
+#ifndef LAMELLA_POOL_H
+#define LAMELLA_POOL_H
+#ifndef _GNU_SOURCE
+#define _GNU_SOURCE
+#endif
+#include <pthread.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <stdint.h>
+#include <time.h>
+#if defined(__x86_64__)
+#include <immintrin.h>
+#define LM_PAUSE() _mm_pause()
+#else
+#define LM_PAUSE() ((void)0)
+#endif
+
+#define LM_MAX_THREADS 256
+#define LM_SPIN_NS 20000
+#define LM_GRAIN_NS 5000 /* single-thread time that is worth one more thread */
+
+typedef void (*lm_task)(void *ctx, int64_t task, int64_t slot);
+
+static struct {
+    pthread_mutex_t entry; /* held by the caller whose job it is */
+    pthread_mutex_t sleep;
+    pthread_cond_t wake, done;
+    lm_task fn;
+    void *ctx;
+    int64_t ntasks;
+    int opened;                 /* seats the job opened with */
+    _Atomic int64_t next;       /* next task */
+    _Atomic int seats, left;    /* places free; workers that have left */
+    _Atomic unsigned job;       /* number of the newest job */
+    _Atomic int sleepers, waiting;
+    int workers;
+} pool = {.entry = PTHREAD_MUTEX_INITIALIZER, .sleep = PTHREAD_MUTEX_INITIALIZER, .wake = PTHREAD_COND_INITIALIZER, .done = PTHREAD_COND_INITIALIZER};
+
+static _Atomic int lm_threads = 1;
+static _Atomic int lm_flush = 1;
+
+static inline uint64_t lm_mode_on(void) {
+    uint64_t mode = 0;
+    if (!atomic_load_explicit(&lm_flush, memory_order_relaxed)) return mode;
+#if defined(__x86_64__)
+    mode = _mm_getcsr();
+    _mm_setcsr((unsigned)mode | 0x8040); /* FTZ, DAZ */
+#elif defined(__aarch64__)
+    __asm__ volatile("mrs %0, fpcr" : "=r"(mode));
+    __asm__ volatile("msr fpcr, %0" ::"r"(mode | (1ull << 24)));
+#endif
+    return mode | (1ull << 63);
+}
+
+static inline void lm_mode_off(uint64_t mode) {
+    if (!(mode >> 63)) return;
+#if defined(__x86_64__)
+    _mm_setcsr((unsigned)mode);
+#elif defined(__aarch64__)
+    __asm__ volatile("msr fpcr, %0" ::"r"(mode & ~(1ull << 63)));
+#endif
+}
+
+static inline uint64_t lm_now(void) {
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
+}
+
+static inline void lm_work(int64_t slot) {
+    int64_t task;
+    while ((task = atomic_fetch_add_explicit(&pool.next, 1, memory_order_relaxed)) < pool.ntasks) pool.fn(pool.ctx, task, slot);
+}
+
+static void *lm_worker(void *seen_) {
+    unsigned seen = (unsigned)(uintptr_t)seen_;
+    for (;;) {
+        uint64_t until = lm_now() + LM_SPIN_NS;
+        while (atomic_load(&pool.job) == seen && lm_now() < until)
+            for (int i = 0; i < 16; i++) LM_PAUSE();
+        if (atomic_load(&pool.job) == seen) {
+            pthread_mutex_lock(&pool.sleep);
+            atomic_fetch_add(&pool.sleepers, 1);
+            while (atomic_load(&pool.job) == seen) pthread_cond_wait(&pool.wake, &pool.sleep);
+            atomic_fetch_sub(&pool.sleepers, 1);
+            pthread_mutex_unlock(&pool.sleep);
+        }
+        seen = atomic_load(&pool.job);
+        int seat = atomic_load(&pool.seats);
+        while (seat > 0 && !atomic_compare_exchange_weak(&pool.seats, &seat, seat - 1)) {}
+        if (seat <= 0) continue;
+        uint64_t mode = lm_mode_on();
+        lm_work(pool.opened - seat + 1);
+        lm_mode_off(mode);
+        atomic_fetch_add(&pool.left, 1);
+        if (atomic_load(&pool.waiting)) {
+            pthread_mutex_lock(&pool.sleep);
+            pthread_cond_signal(&pool.done);
+            pthread_mutex_unlock(&pool.sleep);
+        }
+    }
+    return NULL;
+}
+
+static void lm_after_fork(void) {
+    pthread_mutex_init(&pool.entry, NULL);
+    pthread_mutex_init(&pool.sleep, NULL);
+    pthread_cond_init(&pool.wake, NULL);
+    pthread_cond_init(&pool.done, NULL);
+    atomic_store(&pool.seats, 0);
+    atomic_store(&pool.sleepers, 0);
+    atomic_store(&pool.waiting, 0);
+    pool.workers = 0;
+}
+
+static void lm_hire(int wanted) {
+    sigset_t all, before;
+    pthread_attr_t attr;
+    pthread_t thread;
+    if (pool.workers >= wanted) return;
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &before);
+    pthread_attr_init(&attr);
+    pthread_attr_setdetachstate(&attr, PTHREAD_CREATE_DETACHED);
+    while (pool.workers < wanted) { /* a refused thread is no error: the job runs on those there are */
+        if (pthread_create(&thread, &attr, lm_worker, (void *)(uintptr_t)atomic_load(&pool.job))) break;
+        pool.workers++;
+    }
+    pthread_attr_destroy(&attr);
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+}
+
+void lamella_run(lm_task fn, void *ctx, int64_t ntasks, double nanoseconds, int64_t slots) {
+    int64_t threads = atomic_load(&lm_threads);
+    double worth = 1 + nanoseconds / LM_GRAIN_NS;
+    if (threads > slots) threads = slots;
+    if (threads > ntasks) threads = ntasks;
+    if ((double)threads > worth) threads = (int64_t)worth;
+    uint64_t mode = lm_mode_on();
+    if (threads <= 1 || pthread_mutex_trylock(&pool.entry)) {
+        for (int64_t task = 0; task < ntasks; task++) fn(ctx, task, 0);
+        lm_mode_off(mode);
+        return;
+    }
+    lm_hire((int)threads - 1);
+    pool.fn = fn;
+    pool.ctx = ctx;
+    pool.ntasks = ntasks;
+    pool.opened = (int)threads - 1;
+    atomic_store(&pool.next, 0);
+    atomic_store(&pool.left, 0);
+    atomic_store(&pool.seats, pool.opened);
+    atomic_fetch_add(&pool.job, 1);
+    if (atomic_load(&pool.sleepers)) {
+        pthread_mutex_lock(&pool.sleep);
+        pthread_cond_broadcast(&pool.wake);
+        pthread_mutex_unlock(&pool.sleep);
+    }
+    lm_work(0);
+    int joined = pool.opened - atomic_exchange(&pool.seats, 0);
+    uint64_t until = lm_now() + LM_SPIN_NS;
+    while (atomic_load(&pool.left) < joined && lm_now() < until)
+        for (int i = 0; i < 16; i++) LM_PAUSE();
+    if (atomic_load(&pool.left) < joined) {
+        pthread_mutex_lock(&pool.sleep);
+        atomic_store(&pool.waiting, 1);
+        while (atomic_load(&pool.left) < joined) pthread_cond_wait(&pool.done, &pool.sleep);
+        atomic_store(&pool.waiting, 0);
+        pthread_mutex_unlock(&pool.sleep);
+    }
+    pthread_mutex_unlock(&pool.entry);
+    lm_mode_off(mode);
+}
+
+/* Seen by threadpoolctl through lamella.threads. */
+__attribute__((visibility("default"))) int lamella_get_num_threads(void) { return atomic_load(&lm_threads); }
+__attribute__((visibility("default"))) void lamella_set_num_threads(int n) {
+    atomic_store(&lm_threads, n < 1 ? 1 : n > LM_MAX_THREADS ? LM_MAX_THREADS : n);
+}
+#endif

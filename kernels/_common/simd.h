@@ -1,0 +1,125 @@
+/* One vector register, opaque to Cython, whatever it holds.
+ *
+ * lm_vec is a register of LM_VB bytes. Operations on floats end in _f, on
+ * doubles in _d; simd.pxd chooses between them by the element type, so a kernel
+ * is written once. Loads and stores need no alignment. Portable operations use
+ * GCC's vector extensions (any processor); the few that need instructions of
+ * their own (masks, min, max, sqrt, rounding) have a portable fallback. */
+#ifndef LAMELLA_SIMD_H
+#define LAMELLA_SIMD_H
+#include <math.h>
+#include <stdint.h>
+#include <string.h>
+#if defined(__x86_64__)
+#include <immintrin.h>
+#endif
+
+/* Bytes in a register, and the register tile of the matrix product:
+ * LM_MR rows by LM_NV registers. 28 of 32 registers accumulate with AVX-512, 12 of 16 otherwise. */
+#if defined(__AVX512F__)
+#define LM_VB 64
+#define LM_MR 14
+#define LM_NV 2
+#elif defined(__AVX2__)
+#define LM_VB 32
+#define LM_MR 6
+#define LM_NV 2
+#else
+#define LM_VB 16
+#define LM_MR 6
+#define LM_NV 2
+#endif
+#define LM_VF (LM_VB / 4)
+#define LM_VD (LM_VB / 8)
+
+typedef float lm_vec __attribute__((vector_size(LM_VB)));
+typedef double lm_vecd __attribute__((vector_size(LM_VB)));
+typedef int32_t lm_veci __attribute__((vector_size(LM_VB)));
+typedef int64_t lm_vecl __attribute__((vector_size(LM_VB)));
+typedef lm_vec lm_unaligned __attribute__((aligned(1), may_alias));
+
+#define LM_INLINE static inline __attribute__((always_inline))
+
+LM_INLINE lm_vec lm_zero(void) { return (lm_vec){}; }
+LM_INLINE lm_vec lm_load(const void *p) { return *(const lm_unaligned *)p; }
+LM_INLINE void lm_store(void *p, lm_vec v) { *(lm_unaligned *)p = v; }
+
+LM_INLINE lm_vec lm_set_f(float s) { return s - (lm_vec){}; }
+LM_INLINE lm_vec lm_set_d(double s) { return (lm_vec)(s - (lm_vecd){}); }
+LM_INLINE lm_vec lm_add_f(lm_vec a, lm_vec b) { return a + b; }
+LM_INLINE lm_vec lm_add_d(lm_vec a, lm_vec b) { return (lm_vec)((lm_vecd)a + (lm_vecd)b); }
+LM_INLINE lm_vec lm_sub_f(lm_vec a, lm_vec b) { return a - b; }
+LM_INLINE lm_vec lm_sub_d(lm_vec a, lm_vec b) { return (lm_vec)((lm_vecd)a - (lm_vecd)b); }
+LM_INLINE lm_vec lm_mul_f(lm_vec a, lm_vec b) { return a * b; }
+LM_INLINE lm_vec lm_mul_d(lm_vec a, lm_vec b) { return (lm_vec)((lm_vecd)a * (lm_vecd)b); }
+LM_INLINE lm_vec lm_div_f(lm_vec a, lm_vec b) { return a / b; }
+LM_INLINE lm_vec lm_div_d(lm_vec a, lm_vec b) { return (lm_vec)((lm_vecd)a / (lm_vecd)b); }
+LM_INLINE lm_vec lm_fma_f(lm_vec a, lm_vec b, lm_vec c) { return a * b + c; } /* contracted where the set has FMA */
+LM_INLINE lm_vec lm_fma_d(lm_vec a, lm_vec b, lm_vec c) { return (lm_vec)((lm_vecd)a * (lm_vecd)b + (lm_vecd)c); }
+
+/* Comparisons give all-ones lanes; lm_select(mask, a, b) = mask ? a : b, lane by lane. NaN compares false. */
+LM_INLINE lm_vec lm_gt_f(lm_vec a, lm_vec b) { return (lm_vec)(a > b); }
+LM_INLINE lm_vec lm_gt_d(lm_vec a, lm_vec b) { return (lm_vec)((lm_vecd)a > (lm_vecd)b); }
+LM_INLINE lm_vec lm_eq_f(lm_vec a, lm_vec b) { return (lm_vec)(a == b); }
+LM_INLINE lm_vec lm_eq_d(lm_vec a, lm_vec b) { return (lm_vec)((lm_vecd)a == (lm_vecd)b); }
+LM_INLINE lm_vec lm_and(lm_vec a, lm_vec b) { return (lm_vec)((lm_veci)a & (lm_veci)b); }
+LM_INLINE lm_vec lm_or(lm_vec a, lm_vec b) { return (lm_vec)((lm_veci)a | (lm_veci)b); }
+LM_INLINE lm_vec lm_xor(lm_vec a, lm_vec b) { return (lm_vec)((lm_veci)a ^ (lm_veci)b); }
+LM_INLINE lm_vec lm_andnot(lm_vec a, lm_vec b) { return (lm_vec)(~(lm_veci)a & (lm_veci)b); }
+LM_INLINE lm_vec lm_select(lm_vec mask, lm_vec a, lm_vec b) { return lm_or(lm_and(mask, a), lm_andnot(mask, b)); }
+
+/* max(a, b) and min(a, b) give b when either is NaN: put the operand that must propagate second. */
+#if defined(__AVX512F__)
+LM_INLINE lm_vec lm_max_f(lm_vec a, lm_vec b) { return (lm_vec)_mm512_max_ps((__m512)a, (__m512)b); }
+LM_INLINE lm_vec lm_max_d(lm_vec a, lm_vec b) { return (lm_vec)_mm512_max_pd((__m512d)a, (__m512d)b); }
+LM_INLINE lm_vec lm_min_f(lm_vec a, lm_vec b) { return (lm_vec)_mm512_min_ps((__m512)a, (__m512)b); }
+LM_INLINE lm_vec lm_min_d(lm_vec a, lm_vec b) { return (lm_vec)_mm512_min_pd((__m512d)a, (__m512d)b); }
+LM_INLINE lm_vec lm_sqrt_f(lm_vec a) { return (lm_vec)_mm512_sqrt_ps((__m512)a); }
+LM_INLINE lm_vec lm_sqrt_d(lm_vec a) { return (lm_vec)_mm512_sqrt_pd((__m512d)a); }
+#elif defined(__AVX2__)
+LM_INLINE lm_vec lm_max_f(lm_vec a, lm_vec b) { return (lm_vec)_mm256_max_ps((__m256)a, (__m256)b); }
+LM_INLINE lm_vec lm_max_d(lm_vec a, lm_vec b) { return (lm_vec)_mm256_max_pd((__m256d)a, (__m256d)b); }
+LM_INLINE lm_vec lm_min_f(lm_vec a, lm_vec b) { return (lm_vec)_mm256_min_ps((__m256)a, (__m256)b); }
+LM_INLINE lm_vec lm_min_d(lm_vec a, lm_vec b) { return (lm_vec)_mm256_min_pd((__m256d)a, (__m256d)b); }
+LM_INLINE lm_vec lm_sqrt_f(lm_vec a) { return (lm_vec)_mm256_sqrt_ps((__m256)a); }
+LM_INLINE lm_vec lm_sqrt_d(lm_vec a) { return (lm_vec)_mm256_sqrt_pd((__m256d)a); }
+#elif defined(__SSE2__)
+LM_INLINE lm_vec lm_max_f(lm_vec a, lm_vec b) { return (lm_vec)_mm_max_ps((__m128)a, (__m128)b); }
+LM_INLINE lm_vec lm_max_d(lm_vec a, lm_vec b) { return (lm_vec)_mm_max_pd((__m128d)a, (__m128d)b); }
+LM_INLINE lm_vec lm_min_f(lm_vec a, lm_vec b) { return (lm_vec)_mm_min_ps((__m128)a, (__m128)b); }
+LM_INLINE lm_vec lm_min_d(lm_vec a, lm_vec b) { return (lm_vec)_mm_min_pd((__m128d)a, (__m128d)b); }
+LM_INLINE lm_vec lm_sqrt_f(lm_vec a) { return (lm_vec)_mm_sqrt_ps((__m128)a); }
+LM_INLINE lm_vec lm_sqrt_d(lm_vec a) { return (lm_vec)_mm_sqrt_pd((__m128d)a); }
+#else
+LM_INLINE lm_vec lm_max_f(lm_vec a, lm_vec b) { return lm_select(lm_gt_f(a, b), a, b); }
+LM_INLINE lm_vec lm_max_d(lm_vec a, lm_vec b) { return lm_select(lm_gt_d(a, b), a, b); }
+LM_INLINE lm_vec lm_min_f(lm_vec a, lm_vec b) { return lm_select(lm_gt_f(b, a), a, b); }
+LM_INLINE lm_vec lm_min_d(lm_vec a, lm_vec b) { return lm_select(lm_gt_d(b, a), a, b); }
+LM_INLINE lm_vec lm_sqrt_f(lm_vec a) { for (int i = 0; i < LM_VF; i++) a[i] = sqrtf(a[i]); return a; }
+LM_INLINE lm_vec lm_sqrt_d(lm_vec a) { lm_vecd d = (lm_vecd)a; for (int i = 0; i < LM_VD; i++) d[i] = sqrt(d[i]); return (lm_vec)d; }
+#endif
+
+/* The first n lanes (0 <= n <= lanes); loads give 0 in the others and never touch memory beyond, stores leave it alone. */
+#if defined(__AVX512F__)
+LM_INLINE lm_vec lm_load_n_f(const void *p, int64_t n) { return (lm_vec)_mm512_maskz_loadu_ps((__mmask16)_bzhi_u32(0xFFFFu, (unsigned)n), p); }
+LM_INLINE lm_vec lm_load_n_d(const void *p, int64_t n) { return (lm_vec)_mm512_maskz_loadu_pd((__mmask8)_bzhi_u32(0xFFu, (unsigned)n), p); }
+LM_INLINE void lm_store_n_f(void *p, int64_t n, lm_vec v) { _mm512_mask_storeu_ps(p, (__mmask16)_bzhi_u32(0xFFFFu, (unsigned)n), (__m512)v); }
+LM_INLINE void lm_store_n_d(void *p, int64_t n, lm_vec v) { _mm512_mask_storeu_pd(p, (__mmask8)_bzhi_u32(0xFFu, (unsigned)n), (__m512d)v); }
+#elif defined(__AVX2__)
+LM_INLINE __m256i lm_first_f(int64_t n) { return _mm256_cmpgt_epi32(_mm256_set1_epi32((int)n), _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7)); }
+LM_INLINE __m256i lm_first_d(int64_t n) { return _mm256_cmpgt_epi64(_mm256_set1_epi64x(n), _mm256_setr_epi64x(0, 1, 2, 3)); }
+LM_INLINE lm_vec lm_load_n_f(const void *p, int64_t n) { return (lm_vec)_mm256_maskload_ps(p, lm_first_f(n)); }
+LM_INLINE lm_vec lm_load_n_d(const void *p, int64_t n) { return (lm_vec)_mm256_maskload_pd(p, lm_first_d(n)); }
+LM_INLINE void lm_store_n_f(void *p, int64_t n, lm_vec v) { _mm256_maskstore_ps(p, lm_first_f(n), (__m256)v); }
+LM_INLINE void lm_store_n_d(void *p, int64_t n, lm_vec v) { _mm256_maskstore_pd(p, lm_first_d(n), (__m256d)v); }
+#else
+LM_INLINE lm_vec lm_load_n_f(const void *p, int64_t n) { lm_vec v = {}; memcpy(&v, p, (size_t)n * 4); return v; }
+LM_INLINE lm_vec lm_load_n_d(const void *p, int64_t n) { lm_vec v = {}; memcpy(&v, p, (size_t)n * 8); return v; }
+LM_INLINE void lm_store_n_f(void *p, int64_t n, lm_vec v) { memcpy(p, &v, (size_t)n * 4); }
+LM_INLINE void lm_store_n_d(void *p, int64_t n, lm_vec v) { memcpy(p, &v, (size_t)n * 8); }
+#endif
+
+/* Sum and maximum over the lanes, always in the same order. */
+LM_INLINE float lm_hsum_f(lm_vec v) { for (int w = LM_VF / 2; w; w /= 2) for (int i = 0; i < w; i++) v[i] += v[i + w]; return v[0]; }
+LM_INLINE double lm_hsum_d(lm_vec x) { lm_vecd v = (lm_vecd)x; for (int w = LM_VD / 2; w; w /= 2) for (int i = 0; i < w; i++) v[i] += v[i + w]; return v[0]; }
+#endif

@@ -1,0 +1,122 @@
+"""The register tile: the one loop nest in which gemm and conv2d spend their time.
+
+    C[i, j] = sum over taps q and depth l of  A[q][i, l] * B[q][l, j]          i < mr, j < nv registers
+
+One row of C is `nv` registers; `mr * nv` accumulators live in registers through
+the whole sum:
+
+              b0      b1            one step l: nv loads of B, mr broadcasts of A, mr * nv FMA
+       a0   acc00   acc01
+       a1   acc10   acc11           AVX-512 14 x 2 registers (14 x 32 floats), otherwise 6 x 2
+       ..    ..      ..
+
+A is read at ``a + ao[q] + i * ars + l * aks``, B at ``b + bo[q] + l * bls + j * lanes``:
+packed panels (ars 1, aks mr), pixels of an image in place (ars the step from
+pixel to pixel, aks 1) and transposed pixels (ars 1, aks the step) are the same
+code with other constants. `taps` is the batch of a batch-reduce product: the
+filter taps of a convolution, or the image rows of its weight gradient.
+
+`tile` must be inlined with constant mr, nv (and strides where they are known):
+that is what lets the compiler unroll the tile into registers. tile_run below
+is the switch from run-time sizes to those constants.
+"""
+from lamella.kernels._common.simd cimport (
+    LM_MR, LM_NV, lanes,
+    v_add, v_fma, v_gt, v_load, v_load_n, v_max, v_mul, v_select, v_set, v_store, v_store_n, v_zero, vec,
+)
+from lamella.kernels._common.types cimport i64, real
+
+# activations of an epilogue (lamella.problems.EPILOGUES holds the same numbers)
+cdef enum Activation:
+    ACT_NONE = 0
+    ACT_RELU = 1
+    ACT_LEAKY_RELU = 2
+    ACT_SIGMOID = 3
+    ACT_TANH = 4
+
+cdef enum BiasKind:
+    BIAS_NONE = 0
+    BIAS_COLUMN = 1
+    BIAS_ROW = 2
+
+# What happens to a tile between the registers and C:  act(alpha * acc + beta * C + bias). beta = 0 never reads C.
+cdef struct Epilogue:
+    double alpha
+    double beta
+    double slope
+    int act
+    int bias_kind
+    const void *bias    # of the tile's first column or row
+
+
+cdef inline Epilogue plain() noexcept nogil:
+    """C = acc"""
+    cdef Epilogue e
+    e.alpha = 1
+    e.beta = 0
+    e.slope = 0
+    e.act = ACT_NONE
+    e.bias_kind = BIAS_NONE
+    e.bias = NULL
+    return e
+
+
+cdef inline vec finish(real t, vec v, const Epilogue *e, const real *c, i64 n, i64 i, i64 column) noexcept nogil:
+    """alpha, beta, bias and activation on the first n lanes of row i from `column` on."""
+    if e.alpha != 1:
+        v = v_mul(t, v, v_set(<real>e.alpha))
+    if e.beta != 0:
+        v = v_fma(t, v_set(<real>e.beta), v_load_n(t, c, n), v)
+    if e.bias_kind == BIAS_COLUMN:
+        v = v_add(t, v, v_load_n(t, (<const real *>e.bias) + column, n))
+    elif e.bias_kind == BIAS_ROW:
+        v = v_add(t, v, v_set((<const real *>e.bias)[i]))
+    if e.act == ACT_RELU:
+        v = v_max(t, v_zero(), v)
+    elif e.act == ACT_LEAKY_RELU:
+        v = v_select(v_gt(t, v, v_zero()), v, v_mul(t, v, v_set(<real>e.slope)))
+    return v
+
+
+cdef inline void tile(
+    real t, int mr, int nv, i64 taps, const i64 *ao, const i64 *bo, i64 depth,
+    const real *a, i64 ars, i64 aks, const real *b, i64 bls,
+    real *c, i64 ldc, i64 rows, i64 n, const Epilogue *e,
+) noexcept nogil:
+    """See the module's docstring. Stores the first `rows` rows and n columns; B is read in whole registers."""
+    cdef vec acc[14][4]
+    cdef vec bv[4]
+    cdef vec s
+    cdef int i, j
+    cdef i64 q, l, left
+    cdef const real *ap
+    cdef const real *bp
+    cdef bint simple = e.alpha == 1 and e.beta == 0 and e.bias_kind == BIAS_NONE and e.act == ACT_NONE
+    for i in range(mr):
+        for j in range(nv):
+            acc[i][j] = v_zero()
+    for q in range(taps):
+        ap = a + ao[q]
+        bp = b + bo[q]
+        for l in range(depth):
+            for j in range(nv):
+                bv[j] = v_load(bp + j * lanes(t))
+            for i in range(mr):
+                s = v_set(ap[i * ars])
+                for j in range(nv):
+                    acc[i][j] = v_fma(t, s, bv[j], acc[i][j])
+            ap += aks
+            bp += bls
+    if simple and n == nv * lanes(t):
+        for i in range(mr):
+            if i < rows:
+                for j in range(nv):
+                    v_store(c + i * ldc + j * lanes(t), acc[i][j])
+        return
+    for i in range(mr):
+        if i < rows:
+            for j in range(nv):
+                left = n - j * lanes(t)
+                if left > 0:
+                    left = min(left, <i64>lanes(t))
+                    v_store_n(t, c + i * ldc + j * lanes(t), left, finish(t, acc[i][j], e, c + i * ldc + j * lanes(t), left, i, j * lanes(t)))

@@ -1,0 +1,23 @@
+"""Elementwise activations and their derivatives.
+
+    forward    out = f(x)
+    backward   dx = g * f'(x)      computed from the output where that is enough: `y` is f(x)
+
+    relu         max(x, 0)                        f' = [y > 0], f'(0) = 0
+    leaky_relu   x if x > 0 else slope * x        f' = 1 if x > 0 else slope
+    sigmoid      1 / (1 + exp(-x))                f' = y (1 - y)
+    tanh         tanh(x)                          f' = 1 - y^2
+
+Shapes   x, out, g, dx (n,): any dense array, in memory order. `saved` is x for leaky_relu, y for the others (column SAVED of FUNCTIONS).
+NaN      propagates.
+
+| implementation | how | when |
+|---|---|---|
+| ref | NumPy in float64 | the formula |
+| cy_flat | vector registers over equal slices of memory | default |
+| nb_flat | the same from Numba | numba |
+"""
+
+from lamella.kernels import implementations
+
+__getattr__ = implementations("activation")

@@ -1,0 +1,11 @@
+"""lamella trains and runs convolutional networks on CPUs, with PyTorch's names, on kernels in NumPy, Cython and Numba."""
+
+__version__ = "0.1.0"
+
+from lamella import functional
+from lamella.registry import get_backend, register_kernel, unregister_kernel, use_backend
+from lamella.tensor import Tensor, enable_grad, from_numpy, is_grad_enabled, no_grad, tensor
+from lamella.threads import default_num_threads as _default_num_threads
+from lamella.threads import get_num_threads, set_num_threads
+
+set_num_threads(_default_num_threads())

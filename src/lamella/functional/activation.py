@@ -1,0 +1,109 @@
+"""relu, leaky_relu, sigmoid, tanh: one row each."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from lamella.layout import dense, like, operand
+from lamella.problems import ActivationProblem
+from lamella.registry import select
+from lamella.tensor import Operation, apply
+
+_SAVES_INPUT = {"leaky_relu"}  # the others compute their derivative from their output
+
+
+def _forward(x: np.ndarray, function: str, slope: float) -> tuple[np.ndarray, Any]:
+    x = dense(operand(np.asarray(x), function))
+    p = ActivationProblem.of(x.size, x.dtype, function, slope)
+    out = np.empty_like(x)
+    select("activation", "forward", p)(p, x, out)
+    return out, (p, x if function in _SAVES_INPUT else out)
+
+
+def _backward(saved: Any, g: np.ndarray, needs: tuple[bool, ...]) -> tuple[np.ndarray]:
+    p, kept = saved
+    dx = np.empty_like(kept)
+    select("activation", "backward", p)(p, like(g, kept), kept, dx)
+    return (dx,)
+
+
+_OPERATIONS = {name: Operation(name, _forward, _backward) for name in ("relu", "leaky_relu", "sigmoid", "tanh")}
+
+
+def relu(input: Any) -> Any:
+    """max(x, 0), elementwise; the derivative at 0 is 0; NaN propagates.
+
+    Parameters
+    ----------
+    input : array or Tensor of float32 or float64, any shape and memory order (kept)
+
+    Returns
+    -------
+    array or Tensor of the same shape
+
+    Examples
+    --------
+    >>> relu(np.array([-1.0, 0.0, 2.0]))
+    array([0., 0., 2.])
+    """
+    return apply(_OPERATIONS["relu"], (input,), "relu", 0.0)
+
+
+def leaky_relu(input: Any, negative_slope: float = 0.01) -> Any:
+    """x where x > 0, else negative_slope * x.
+
+    Parameters
+    ----------
+    input : array or Tensor of float32 or float64, any shape and memory order (kept)
+    negative_slope : float
+
+    Returns
+    -------
+    array or Tensor of the same shape
+
+    Examples
+    --------
+    >>> leaky_relu(np.array([-1.0, 2.0]), 0.25)
+    array([-0.25,  2.  ])
+    """
+    return apply(_OPERATIONS["leaky_relu"], (input,), "leaky_relu", float(negative_slope))
+
+
+def sigmoid(input: Any) -> Any:
+    """1 / (1 + exp(-x)), elementwise, without overflow for any x.
+
+    Parameters
+    ----------
+    input : array or Tensor of float32 or float64, any shape and memory order (kept)
+
+    Returns
+    -------
+    array or Tensor of the same shape
+
+    Examples
+    --------
+    >>> sigmoid(np.array([0.0, -1e4]))
+    array([0.5, 0. ])
+    """
+    return apply(_OPERATIONS["sigmoid"], (input,), "sigmoid", 0.0)
+
+
+def tanh(input: Any) -> Any:
+    """The hyperbolic tangent, elementwise.
+
+    Parameters
+    ----------
+    input : array or Tensor of float32 or float64, any shape and memory order (kept)
+
+    Returns
+    -------
+    array or Tensor of the same shape
+
+    Examples
+    --------
+    >>> tanh(np.array([0.0]))
+    array([0.])
+    """
+    return apply(_OPERATIONS["tanh"], (input,), "tanh", 0.0)

@@ -1,0 +1,7 @@
+"""What a kernel is asked to do, apart from the numbers: one small immutable object per kind of geometry."""
+
+from lamella.problems.activation import ACTIVATIONS, ActivationProblem
+from lamella.problems.base import Problem
+from lamella.problems.gemm import GemmProblem
+
+__all__ = ["ACTIVATIONS", "ActivationProblem", "GemmProblem", "Problem"]

@@ -1,0 +1,42 @@
+"""The geometry of a matrix product."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from lamella.problems.activation import ACTIVATIONS
+from lamella.problems.base import Problem
+
+
+class GemmProblem(Problem):
+    """out (m, n) = act(alpha * a (m, k) @ b (k, n) + beta * c + bias).
+
+    bias is "none", "column" (n,) or "row" (m,); activation one of ACTIVATIONS.
+    """
+
+    operation = "gemm"
+    FIELDS = ("m", "n", "k", "bias_kind", "act")
+    __slots__ = ("m", "n", "k", "alpha", "beta", "bias", "bias_kind", "activation", "act", "slope")
+
+    def __init__(
+        self,
+        m: int,
+        n: int,
+        k: int,
+        dtype: np.dtype,
+        alpha: float = 1.0,
+        beta: float = 0.0,
+        bias: str = "none",
+        activation: str = "none",
+        slope: float = 0.01,
+    ):
+        self.m, self.n, self.k, self.dtype = m, n, k, np.dtype(dtype)
+        self.alpha, self.beta, self.slope = float(alpha), float(beta), float(slope)
+        if bias not in ("none", "column", "row"):
+            raise ValueError(f"gemm: bias must be 'none', 'column' or 'row', got {bias!r}")
+        if activation not in ACTIVATIONS:
+            raise ValueError(f"gemm: activation must be one of {', '.join(ACTIVATIONS)}, got {activation!r}")
+        self.bias, self.bias_kind = bias, ("none", "column", "row").index(bias)
+        self.activation, self.act = activation, ACTIVATIONS[activation]
+        self.flops = 2 * m * n * k
+        self.bytes = (m * k + k * n + m * n) * self.dtype.itemsize

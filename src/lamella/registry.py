@@ -1,0 +1,287 @@
+"""Which implementation computes a pass of a problem.
+
+OPERATIONS holds ONE list of implementations per operation. Those that accept
+the problem are ranked by a cost model of problem and instruction set (never of
+timing or threads, so that runs repeat); list order breaks ties; ``ref`` closes
+every list. A forced backend never falls back to ``ref`` silently.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.util
+import os
+import threading
+from collections.abc import Callable, Iterator
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from lamella import kernels
+from lamella.kernels._common import cpu, pool
+from lamella.problems import Problem
+
+BACKENDS = ("auto", "cython", "numba", "reference")
+_PREFIX = {"cython": "cy_", "numba": "nb_", "reference": "ref"}
+ISA: str = kernels.ISA
+
+
+def always(p: Any) -> bool:
+    return True
+
+
+def no_cost(p: Any, isa: str) -> float:
+    return 0.0
+
+
+@dataclass(frozen=True)
+class Implementation:
+    """One row: a file of the operation's folder (or a user's function), the problems it accepts and what they cost it."""
+
+    name: str
+    accepts: Callable[[Any], bool] = always
+    cost: Callable[[Any, str], float] = no_cost
+    functions: dict[str, Callable] | None = None  # a user's kernel: pass -> function
+
+    @property
+    def backend(self) -> str:
+        if self.functions is not None:
+            return "user"
+        return next(backend for backend, prefix in _PREFIX.items() if self.name.startswith(prefix))
+
+
+@dataclass(frozen=True)
+class Operation:
+    """An operation's passes, with the names of their arrays, and its implementations.
+
+    Passes are written ``forward(p, x, out, scratch)``; outputs are the names after the bar: ``"x | out"``.
+    """
+
+    passes: dict[str, str]
+    implementations: list[Implementation] = field(default_factory=list)
+
+    def arguments(self, pass_: str) -> tuple[list[str], list[str]]:
+        inputs, outputs = self.passes[pass_].split("|")
+        return inputs.split(), outputs.split()
+
+
+@dataclass(frozen=True)
+class Kernel:
+    """A selected function and the scratch it needs: ``shared + threads * per_thread`` bytes."""
+
+    name: str
+    function: Callable
+    shared: int
+    per_thread: int
+
+    def __call__(self, p: Problem, *arrays: Any) -> None:
+        self.function(p, *arrays, scratch(self.shared + self.per_thread * pool.get_num_threads() if self.per_thread else self.shared))
+
+
+def rows(*names: str) -> list[Implementation]:
+    return [Implementation(name) for name in names]
+
+
+OPERATIONS: dict[str, Operation] = {
+    "gemm": Operation({"forward": "a b bias c | out"}, rows("cy_packed", "nb_packed", "ref")),
+    "activation": Operation({"forward": "x | out", "backward": "g saved | dx"}, rows("cy_flat", "nb_flat", "ref")),
+}
+
+# (backend, ((operation, implementation), ...)); the generation makes old choices unreachable after register_kernel
+_setting: ContextVar[tuple[str, tuple[tuple[str, str], ...]] | None] = ContextVar("lamella_backend", default=None)
+_default: tuple[str, tuple[tuple[str, str], ...]] = ("auto", ())
+_generation = 0
+
+
+def _checked(backend: str, overrides: dict[str, str]) -> tuple[str, tuple[tuple[str, str], ...]]:
+    if backend not in BACKENDS:
+        raise ValueError(f"use_backend: expected one of {', '.join(BACKENDS)}, got {backend!r}")
+    if backend == "numba" and importlib.util.find_spec("numba") is None:
+        raise RuntimeError("use_backend('numba'): Numba is not installed; run: pip install 'lamella[numba]'")
+    for operation, name in overrides.items():
+        if operation not in OPERATIONS:
+            raise ValueError(f"use_backend: no operation {operation!r}; there are {', '.join(OPERATIONS)}")
+        names = [row.name for row in OPERATIONS[operation].implementations]
+        if name not in names:
+            raise ValueError(f"use_backend: {operation} has no implementation {name!r}; there are {', '.join(names)}")
+    return backend, tuple(sorted(overrides.items()))
+
+
+class use_backend(contextlib.ContextDecorator):
+    """Choose who computes: globally when called, until the end of the block when used in ``with``.
+
+    Parameters
+    ----------
+    backend : {"auto", "cython", "numba", "reference"}
+        "auto" takes a user's own kernels first, then Cython. The others take only their own kind, and raise
+        RuntimeError where it does not accept a problem. Also set by the environment variable LAMELLA_BACKEND.
+    **overrides : operation=implementation
+        Force one implementation of one operation, e.g. ``conv2d="cy_im2col"``.
+
+    Examples
+    --------
+    >>> import lamella, numpy as np
+    >>> with lamella.use_backend("reference"):
+    ...     lamella.functional.relu(np.array([-1.0, 2.0]))
+    array([0., 2.])
+    """
+
+    def __init__(self, backend: str = "auto", **overrides: str):
+        global _default
+        self._new = _checked(backend, overrides)
+        self._before = _default
+        _default = self._new
+
+    def __enter__(self) -> use_backend:
+        global _default
+        if _default is self._new:
+            _default = self._before
+        self._token = _setting.set(self._new)
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        _setting.reset(self._token)
+
+    def _recreate_cm(self) -> use_backend:
+        return self
+
+
+def get_backend() -> str:
+    """The backend in use here."""
+    return (_setting.get() or _default)[0]
+
+
+if os.environ.get("LAMELLA_BACKEND"):
+    _default = _checked(os.environ["LAMELLA_BACKEND"], {})
+
+
+def _load(operation: str, row: Implementation, pass_: str, p: Problem) -> Kernel | None:
+    if row.functions is not None:
+        function = row.functions.get(pass_)
+        return None if function is None else Kernel(row.name, function, 0, 0)
+    module = kernels.load(operation, row.name)
+    function = getattr(module, pass_, None)
+    if function is None:
+        return None
+    shared, per_thread = module.scratch(pass_, p) if hasattr(module, "scratch") else (0, 0)
+    return Kernel(row.name, function, shared, per_thread)
+
+
+def candidates(operation: str, p: Problem, backend: str = "auto") -> list[Implementation]:
+    """The implementations of a backend that accept the problem, best first."""
+    kinds = {"auto": ("user", "cython", "reference")}.get(backend, (backend,))
+    accepted = [row for row in OPERATIONS[operation].implementations if row.backend in kinds and row.accepts(p)]
+    return sorted(accepted, key=lambda row: (kinds.index(row.backend), row.cost(p, ISA)))
+
+
+def select(operation: str, pass_: str, p: Problem) -> Kernel:
+    """The kernel that computes a pass of a problem under the backend in use: one dictionary hit after the first call."""
+    setting = _setting.get() or _default
+    key = (pass_, setting, _generation)
+    kernel = p.choices.get(key)
+    if kernel is None:
+        kernel = p.choices[key] = _select(operation, pass_, p, *setting)
+    return kernel
+
+
+def _select(operation: str, pass_: str, p: Problem, backend: str, overrides: tuple[tuple[str, str], ...]) -> Kernel:
+    if name := dict(overrides).get(operation):
+        row = next(row for row in OPERATIONS[operation].implementations if row.name == name)
+        kernel = _load(operation, row, pass_, p) if row.accepts(p) else None
+        if kernel is None:
+            raise RuntimeError(f"{operation}: {name}, forced by use_backend, has no {pass_} for {p}")
+        return kernel
+    for row in candidates(operation, p, backend):
+        kernel = _load(operation, row, pass_, p)
+        if kernel is not None:
+            return kernel
+    raise RuntimeError(f"{operation}: the backend {backend!r} has no {pass_} for {p}; use_backend('auto') has one")
+
+
+def register_kernel(op: str, pass_: str, fn: Callable, accepts: Callable[[Any], bool] = always, name: str | None = None) -> Callable:
+    """Add a kernel of your own: from now on it is dispatched first, and tested and timed like ours.
+
+    Parameters
+    ----------
+    op, pass_ : str
+        The operation and the pass it computes, e.g. "conv2d", "forward".
+    fn : callable
+        ``fn(p, *inputs, *outputs, scratch)``, with the arguments of the operation's reference
+        (``lamella.kernels.<op>.ref.<pass>``); every output must be written completely.
+    accepts : callable, optional
+        ``accepts(p) -> bool``: the problems it can compute. Default: all.
+    name : str, optional
+        Default: the function's name. A later kernel of the same name replaces it, pass by pass.
+
+    Returns
+    -------
+    fn, so that it can be used as a decorator through functools.partial.
+
+    Raises
+    ------
+    ValueError
+        No such operation or pass.
+
+    Examples
+    --------
+    >>> import lamella, numpy as np
+    >>> def my_relu(p, x, out, scratch):
+    ...     np.maximum(x, 0, out=out)
+    >>> _ = lamella.register_kernel("activation", "forward", my_relu, accepts=lambda p: p.function == "relu")
+    >>> lamella.functional.relu(np.array([-1.0, 2.0]))
+    array([0., 2.])
+    >>> lamella.unregister_kernel("activation", "my_relu")
+    """
+    global _generation
+    if op not in OPERATIONS:
+        raise ValueError(f"register_kernel: no operation {op!r}; there are {', '.join(OPERATIONS)}")
+    if pass_ not in OPERATIONS[op].passes:
+        raise ValueError(f"register_kernel: {op} has no pass {pass_!r}; there are {', '.join(OPERATIONS[op].passes)}")
+    name = name or fn.__name__
+    listed = OPERATIONS[op].implementations
+    for row in listed:
+        if row.name == name and row.functions is None:
+            raise ValueError(f"register_kernel: {name!r} is the name of a built-in implementation of {op}; choose another")
+    functions = next((row.functions for row in listed if row.name == name), None) or {}
+    listed[:] = [Implementation(name, accepts, functions={**functions, pass_: fn})] + [row for row in listed if row.name != name]
+    _generation += 1
+    return fn
+
+
+def unregister_kernel(op: str, name: str) -> None:
+    """Remove a kernel added by `register_kernel`."""
+    global _generation
+    listed = OPERATIONS[op].implementations
+    kept = [row for row in listed if row.functions is None or row.name != name]
+    if len(kept) == len(listed):
+        raise ValueError(f"unregister_kernel: {op} has no registered kernel {name!r}")
+    listed[:] = kept
+    _generation += 1
+
+
+# Scratch: one buffer per calling thread, grown to the maximum and reused.
+_local = threading.local()
+_ALIGN = 128
+EMPTY = np.empty(0, np.uint8)
+
+
+def scratch(nbytes: int) -> np.ndarray:
+    """An aligned uint8 array of at least `nbytes`, valid until this thread asks again."""
+    if not nbytes:
+        return EMPTY
+    buffer = getattr(_local, "scratch", None)
+    if buffer is None or buffer.size < nbytes:
+        _local.scratch = None
+        raw = np.empty(nbytes + _ALIGN, np.uint8)
+        start = -raw.ctypes.data % _ALIGN
+        buffer = _local.scratch = raw[start : start + nbytes]
+    return buffer
+
+
+def isas() -> Iterator[str]:
+    """Instruction sets this installation holds and this processor executes, best first."""
+    for isa in cpu.supported():
+        if importlib.util.find_spec(f"lamella.kernels.gemm.cy_packed__{isa}"):
+            yield isa

@@ -1,0 +1,396 @@
+"""Tensor, the tape, and the one door through which every operation is applied.
+
+An `Operation` is two plain functions on ndarrays:
+
+    forward(*arrays, *attributes) -> (out, saved)
+    backward(saved, g, needs)     -> one gradient (or None) per array
+
+`apply` runs the forward function; if a Tensor that requires a gradient is among
+the inputs it also leaves a `Node` behind, and `Tensor.backward` walks the nodes.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator, Sequence
+from contextvars import ContextVar
+from typing import Any, NamedTuple
+
+import numpy as np
+
+_recording: ContextVar[bool] = ContextVar("lamella_recording", default=True)
+FLOATS = (np.dtype(np.float32), np.dtype(np.float64))
+
+
+class Operation(NamedTuple):
+    """A differentiable operation: its name and two functions (see the module's docstring)."""
+
+    name: str
+    forward: Callable[..., tuple[Any, Any]]
+    backward: Callable[[Any, np.ndarray, tuple[bool, ...]], Sequence[np.ndarray | None]]
+
+
+class Node:
+    """One application of an operation on the tape."""
+
+    __slots__ = ("operation", "parents", "saved", "versions", "needs", "shape", "dtype")
+
+    def __init__(self, operation: Operation, parents: tuple[Tensor | None, ...], saved: Any, out: Tensor):
+        self.operation = operation
+        # a parent that needs no gradient is not kept alive by the tape
+        self.needs = tuple(p is not None and p.requires_grad for p in parents)
+        self.parents = tuple(p if need else None for p, need in zip(parents, self.needs))
+        self.saved = saved
+        self.shape, self.dtype = out.data.shape, out.data.dtype
+        kept = saved if isinstance(saved, tuple) else (saved,)
+        watched = [t for t in (*parents, out) if t is not None and any(k is t.data for k in kept)]
+        self.versions = [(t._version, t._version[0]) for t in watched]
+
+
+class Tensor:
+    """An array that remembers how it was computed.
+
+    Parameters
+    ----------
+    data : array_like
+        Floats become float32 (float64 stays), Python numbers float32 or int64; the memory of an ndarray is shared.
+    requires_grad : bool
+        Whether operations on it are recorded, so that `backward` leaves its gradient in `grad`.
+
+    Attributes
+    ----------
+    data : numpy.ndarray
+    grad : Tensor or None
+    requires_grad : bool
+
+    Notes
+    -----
+    Every in-place change through the Tensor (``t += 1``, ``t[0] = 1``, ``t.add_(1)``) counts up a version, and a backward pass that needs the old
+    values raises. Writes through `numpy()` are not seen.
+
+    Examples
+    --------
+    >>> import lamella
+    >>> x = lamella.tensor([1.0, 2.0], requires_grad=True)
+    >>> (x * x).sum().backward()
+    >>> x.grad
+    tensor([2., 4.])
+    """
+
+    __slots__ = ("data", "grad", "requires_grad", "_node", "_version", "__weakref__")
+    __array_ufunc__ = None  # so that ndarray * Tensor records
+
+    data: np.ndarray
+    grad: Tensor | None
+
+    def __init__(self, data: Any, requires_grad: bool = False):
+        if isinstance(data, Tensor):
+            data = data.data
+        elif not isinstance(data, np.ndarray):
+            data = np.asarray(data)
+            if data.dtype == np.float64:
+                data = data.astype(np.float32)
+        if data.dtype.kind not in "fiub":
+            raise TypeError(f"Tensor: expected numbers or booleans, got {data.dtype}")
+        if requires_grad and data.dtype not in FLOATS:
+            raise RuntimeError(f"Tensor: only float32 and float64 can require a gradient, got {data.dtype}")
+        self.data = data
+        self.grad = None
+        self.requires_grad = requires_grad
+        self._node: Node | None = None
+        self._version = [0]
+
+    # what it is
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return self.data.shape
+
+    @property
+    def dtype(self) -> np.dtype:
+        return self.data.dtype
+
+    @property
+    def ndim(self) -> int:
+        return self.data.ndim
+
+    @property
+    def is_leaf(self) -> bool:
+        """Whether it was made by the user, not by a recorded operation."""
+        return self._node is None
+
+    def size(self, dim: int | None = None) -> Any:
+        return self.data.shape if dim is None else self.data.shape[dim]
+
+    def numel(self) -> int:
+        return self.data.size
+
+    def dim(self) -> int:
+        return self.data.ndim
+
+    def __len__(self) -> int:
+        return len(self.data)
+
+    def __bool__(self) -> bool:
+        return bool(self.data)
+
+    def __float__(self) -> float:
+        return float(self.data)
+
+    def __int__(self) -> int:
+        return int(self.data)
+
+    def __iter__(self) -> Iterator[Tensor]:
+        return (self[i] for i in range(len(self)))
+
+    def __repr__(self) -> str:
+        text = np.array2string(self.data, separator=", ", prefix="tensor(")
+        extra = "" if self.data.dtype in (np.float32, np.int64, np.bool_) else f", dtype={self.data.dtype}"
+        if self._node is not None:
+            extra += f", grad_fn=<{self._node.operation.name}>"
+        elif self.requires_grad:
+            extra += ", requires_grad=True"
+        return f"tensor({text}{extra})"
+
+    # in and out
+
+    def numpy(self) -> np.ndarray:
+        """The array itself, sharing memory. A Tensor that requires a gradient must be detached first."""
+        if self.requires_grad:
+            raise RuntimeError("numpy: this Tensor requires a gradient, which the array would not carry; use tensor.detach().numpy()")
+        return self.data
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
+        return np.array(self.numpy(), dtype=dtype, copy=copy)
+
+    def item(self) -> Any:
+        """The only element, as a Python number."""
+        return self.data.item()
+
+    def tolist(self) -> Any:
+        return self.data.tolist()
+
+    def detach(self) -> Tensor:
+        """The same memory without the history; in-place changes of either are counted for both."""
+        t = Tensor(self.data)
+        t._version = self._version
+        return t
+
+    def requires_grad_(self, requires_grad: bool = True) -> Tensor:
+        if not self.is_leaf:
+            raise RuntimeError("requires_grad_: only a leaf can change; use detach() to leave the graph")
+        if requires_grad and self.data.dtype not in FLOATS:
+            raise RuntimeError(f"requires_grad_: only float32 and float64 can require a gradient, got {self.data.dtype}")
+        self.requires_grad = requires_grad
+        return self
+
+    # in place
+
+    def _changing(self, what: str) -> np.ndarray:
+        if self.requires_grad and _recording.get():
+            kind = "a leaf that requires a gradient" if self.is_leaf else "a recorded Tensor"
+            raise RuntimeError(f"{what}: in-place change of {kind}; use the operation that returns a new Tensor, or lamella.no_grad()")
+        self._version[0] += 1
+        return self.data
+
+    def __setitem__(self, index: Any, value: Any) -> None:
+        self._changing("setitem")[_raw(index)] = _raw(value)
+
+    def _in_place(self, name: str, ufunc: Callable[..., Any], other: Any) -> Tensor:
+        data = self._changing(name)
+        ufunc(data, _raw(other), out=data, casting="same_kind")
+        return self
+
+    def add_(self, other: Any, alpha: float = 1) -> Tensor:
+        return self._in_place("add_", np.add, other if alpha == 1 else _raw(other) * alpha)
+
+    def sub_(self, other: Any) -> Tensor:
+        return self._in_place("sub_", np.subtract, other)
+
+    def mul_(self, other: Any) -> Tensor:
+        return self._in_place("mul_", np.multiply, other)
+
+    def div_(self, other: Any) -> Tensor:
+        return self._in_place("div_", np.divide, other)
+
+    __iadd__, __isub__, __imul__, __itruediv__ = add_, sub_, mul_, div_
+
+    def copy_(self, other: Any) -> Tensor:
+        np.copyto(self._changing("copy_"), _raw(other), casting="same_kind")
+        return self
+
+    def fill_(self, value: float) -> Tensor:
+        self._changing("fill_").fill(value)
+        return self
+
+    def zero_(self) -> Tensor:
+        return self.fill_(0)
+
+    # the tape
+
+    def backward(self, gradient: Any = None, retain_graph: bool = False) -> None:
+        """Compute the gradient of this Tensor with respect to every leaf it came from, and add it to their `grad`.
+
+        Parameters
+        ----------
+        gradient : array_like, optional
+            The gradient with respect to this Tensor; optional for a single element, where it is 1.
+        retain_graph : bool
+            Keep what the tape saved, for another backward pass. Default: it is freed.
+
+        Raises
+        ------
+        RuntimeError
+            Nothing was recorded; the graph was freed; a value the tape needs was changed in place; no gradient given for many elements.
+        """
+        if not self.requires_grad:
+            raise RuntimeError("backward: this Tensor was not computed from any Tensor that requires a gradient")
+        if gradient is None:
+            if self.data.size != 1:
+                raise RuntimeError(
+                    f"backward: a gradient must be given for a Tensor of shape {self.shape}; without one, only for one element"
+                )
+            g = np.ones_like(self.data)
+        else:
+            g = np.asarray(_raw(gradient), dtype=self.data.dtype)
+            if g.shape != self.data.shape:
+                raise RuntimeError(f"backward: expected a gradient of shape {self.shape}, got {g.shape}")
+        _backward(self, g, retain_graph)
+
+
+def _order(root: Node) -> list[Node]:
+    """Nodes from which `root` was computed, each after all nodes that use it."""
+    seen: set[int] = set()
+    done: list[Node] = []
+    stack: list[tuple[Node, bool]] = [(root, False)]
+    while stack:
+        node, expanded = stack.pop()
+        if expanded:
+            done.append(node)
+        elif id(node) not in seen:
+            seen.add(id(node))
+            stack.append((node, True))
+            stack.extend((p._node, False) for p in node.parents if p is not None and p._node is not None)
+    return done[::-1]
+
+
+_FREED = object()
+
+
+def _accumulate(leaf: Tensor, g: np.ndarray, fresh: bool) -> None:
+    if leaf.grad is None:
+        leaf.grad = Tensor(g if fresh and g.base is None and g.dtype == leaf.data.dtype else np.array(g, dtype=leaf.data.dtype))
+    else:
+        np.add(leaf.grad.data, g, out=leaf.grad.data)
+
+
+def _backward(root: Tensor, g: np.ndarray, retain_graph: bool) -> None:
+    if root._node is None:
+        _accumulate(root, g, fresh=False)
+        return
+    gradients: dict[int, np.ndarray] = {id(root._node): g}
+    for node in _order(root._node):
+        g = gradients.pop(id(node))
+        name = node.operation.name
+        if node.saved is _FREED:
+            raise RuntimeError(f"backward: the graph of {name} was freed by an earlier backward(); pass retain_graph=True to the first one")
+        if any(version[0] != then for version, then in node.versions):
+            raise RuntimeError(f"backward: {name} needs a value that was changed in place after it was computed; change a copy instead")
+        for parent, dx in zip(node.parents, node.operation.backward(node.saved, g, node.needs)):
+            if parent is None or dx is None:
+                continue
+            if parent._node is None:
+                _accumulate(parent, dx, fresh=dx is not g)
+            elif (key := id(parent._node)) in gradients:
+                gradients[key] = gradients[key] + dx  # never in place: an operation may hand the same array to two parents
+            else:
+                gradients[key] = dx
+        if not retain_graph:
+            node.saved = _FREED
+
+
+def _raw(x: Any) -> Any:
+    if isinstance(x, Tensor):
+        return x.data
+    if isinstance(x, tuple):
+        return tuple(_raw(i) for i in x)
+    return x
+
+
+def apply(operation: Operation, inputs: tuple[Any, ...], *attributes: Any) -> Any:
+    """The one door: run an operation on arrays or Tensors, and record it where a gradient is wanted.
+
+    Inputs are ndarrays, Tensors, numbers or None; any Tensor among them makes the result a Tensor. A forward function may return
+    ``(out, *more)`` as its `out`: only the first is differentiable, the others come back as arrays.
+    """
+    tensor = False
+    for x in inputs:
+        if isinstance(x, Tensor):
+            tensor = True
+            break
+    if not tensor:
+        return operation.forward(*inputs, *attributes)[0]
+    out, saved = operation.forward(*[x.data if isinstance(x, Tensor) else x for x in inputs], *attributes)
+    more: tuple[Any, ...] = ()
+    if isinstance(out, tuple):
+        out, *rest = out
+        more = tuple(rest)
+    result = Tensor(out)
+    if _recording.get() and out.dtype in FLOATS:
+        for x in inputs:
+            if isinstance(x, Tensor) and x.requires_grad:
+                result.requires_grad = True
+                result._node = Node(operation, tuple(x if isinstance(x, Tensor) else None for x in inputs), saved, result)
+                break
+    return (result, *more) if more else result
+
+
+class _Recording(contextlib.ContextDecorator):
+    def __init__(self, mode: bool):
+        self._mode = mode
+        self._tokens: list[Any] = []
+
+    def __enter__(self) -> _Recording:
+        self._tokens.append(_recording.set(self._mode))
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        _recording.reset(self._tokens.pop())
+
+
+def no_grad() -> _Recording:
+    """Context manager and decorator: inside, nothing is recorded."""
+    return _Recording(False)
+
+
+def enable_grad() -> _Recording:
+    """Context manager and decorator: inside, operations are recorded again."""
+    return _Recording(True)
+
+
+def is_grad_enabled() -> bool:
+    return _recording.get()
+
+
+def tensor(data: Any, dtype: Any = None, requires_grad: bool = False) -> Tensor:
+    """A Tensor holding a copy of `data`. Python floats become float32; arrays keep their dtype.
+
+    Examples
+    --------
+    >>> import lamella
+    >>> lamella.tensor([[1.0, 2.0], [3.0, 4.0]]).shape
+    (2, 2)
+    """
+    if isinstance(data, Tensor):
+        data = data.data
+    array = np.array(data, dtype=dtype)
+    if dtype is None and not isinstance(data, (np.ndarray, np.generic)) and array.dtype == np.float64:
+        array = array.astype(np.float32)
+    return Tensor(array, requires_grad)
+
+
+def from_numpy(array: np.ndarray) -> Tensor:
+    """A Tensor that shares the memory of an array."""
+    if not isinstance(array, np.ndarray):
+        raise TypeError(f"from_numpy: expected a numpy.ndarray, got {type(array).__name__}; use lamella.tensor")
+    return Tensor(array)

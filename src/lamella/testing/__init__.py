@@ -1,0 +1,5 @@
+"""Tools to check and understand kernels and gradients, for this library's tests and for yours."""
+
+from lamella.testing.check import check_adjoint, check_kernel
+
+__all__ = ["check_adjoint", "check_kernel"]

@@ -1,0 +1,56 @@
+"""Cases of gemm."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from lamella.problems import GemmProblem
+from lamella.testing.cases.base import DTYPE, Arrays, Row, summed, values
+
+
+def _gemm_make(p: GemmProblem, pass_: str, rng: np.random.Generator, integers: bool) -> tuple[list[np.ndarray | None], Arrays]:
+    a = values(rng, (p.m, p.k), p.dtype, integers)
+    b = values(rng, (p.k, p.n), p.dtype, integers)
+    transposes = (p.m + 2 * p.n + p.k) % 4  # all four combinations occur over the sizes
+    if transposes & 1:
+        a = np.asfortranarray(a)
+    if transposes & 2:
+        b = np.asfortranarray(b)
+    bias = values(rng, {"none": (0,), "column": (p.n,), "row": (p.m,)}[p.bias], p.dtype, integers) if p.bias != "none" else None
+    c = values(rng, (p.m, p.n), p.dtype, integers) if p.beta else None
+    return [a, b, bias, c], [np.empty((p.m, p.n), p.dtype)]
+
+
+def _gemm_bound(p: GemmProblem, pass_: str, inputs: list[Any], expected: Arrays) -> list[Any]:
+    a, b, bias, c = inputs
+    magnitude = abs(p.alpha) * (np.abs(a) @ np.abs(b)) + 1e-30
+    if c is not None:
+        magnitude = magnitude + abs(p.beta) * np.abs(c)
+    if bias is not None:
+        magnitude = magnitude + np.abs(bias[:, None] if p.bias == "row" else bias)
+    return [summed(p.k + 2, magnitude)]
+
+
+_SIZES = [
+    (1, 1, 1), (1, 17, 5), (13, 31, 7), (14, 32, 16), (15, 33, 17), (5, 15, 3), (6, 16, 8), (7, 17, 9), (3, 64, 31), (29, 5, 2), (53, 61, 59),
+    (170, 33, 20), (31, 530, 3), (16, 16, 385), (9, 40, 800), (2, 3100, 5), (0, 4, 3), (4, 0, 3), (4, 5, 0), (1, 2, 1), (2, 1, 1), (1, 1, 2),
+]  # fmt: skip
+
+ROW = Row(
+    GemmProblem,
+    [(m, n, k, DTYPE) for m, n, k in _SIZES]
+    + [
+        (15, 33, 17, DTYPE, 2.0, 1.0, "column", "relu"),
+        (15, 33, 18, DTYPE, -1.0, 2.0, "row", "leaky_relu", 0.5),
+        (15, 33, 19, DTYPE, 1.0, 0.0, "column", "none"),
+        (15, 33, 20, DTYPE, 1.0, -3.0, "none", "none"),
+        (6, 16, 400, DTYPE, 2.0, 3.0, "row", "relu"),
+        (4, 40, 0, DTYPE, 1.0, 2.0, "column", "relu"),
+    ],
+    _gemm_make,
+    lambda p, pass_: True,
+    _gemm_bound,
+    {"64x64x64": (64, 64, 64, DTYPE), "512x512x512": (512, 512, 512, DTYPE), "64x500x800": (64, 500, 800, DTYPE)},
+)

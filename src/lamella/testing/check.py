@@ -1,0 +1,147 @@
+"""Proving a kernel against the reference."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from lamella import kernels, registry
+from lamella.registry import pool
+from lamella.testing.cases import ROWS, Row
+from lamella.testing.guard import guarded
+
+Function = Callable[..., None]
+
+
+def reference(operation: str, pass_: str, row: Row, p: Any, inputs: list[Any], outputs: list[np.ndarray]) -> list[np.ndarray]:
+    """What the reference computes from the same numbers, in float64."""
+    arguments = tuple(np.dtype(np.float64) if isinstance(a, np.dtype) else a for a in p.args)
+    p64 = row.problem.of(*arguments)
+    doubled = [x.astype(np.float64) if x is not None and x.dtype == np.float32 else x for x in inputs]
+    outs = [np.empty(o.shape, np.float64 if o.dtype.kind == "f" else o.dtype) for o in outputs]
+    getattr(kernels.load(operation, "ref"), pass_)(p64, *doubled, *outs, registry.EMPTY)
+    return outs
+
+
+def find(operation: str, pass_: str, name: str, p: Any) -> registry.Kernel | None:
+    """The named implementation's kernel for a pass, or None if it has no such pass or does not accept the problem."""
+    row = next(r for r in registry.OPERATIONS[operation].implementations if r.name == name)
+    return registry._load(operation, row, pass_, p) if row.accepts(p) else None
+
+
+def _where(operation: str, pass_: str, name: str, p: Any) -> str:
+    return f"{operation}.{name}.{pass_} on {p}"
+
+
+def _compare(where: str, what: str, got: np.ndarray, expected: np.ndarray, bound: Any) -> None:
+    if got.dtype.kind != "f":
+        wrong = got != expected
+    else:
+        with np.errstate(invalid="ignore"):
+            wrong = ~(np.abs(got.astype(np.float64) - expected) <= bound) & ~(np.isnan(got) & np.isnan(expected)) & (got != expected)
+    if wrong.any():
+        i = tuple(int(v) for v in np.argwhere(wrong)[0])
+        allowed = np.broadcast_to(bound, got.shape)[i]
+        raise AssertionError(
+            f"{where}: {what}: {int(wrong.sum())} of {got.size} elements are wrong; first at {i}: got {got[i]!r}, expected {expected[i]!r}, "
+            f"allowed difference {allowed:.3g}"
+        )
+
+
+def _fill(out: np.ndarray) -> None:
+    out.fill(np.nan if out.dtype.kind == "f" else np.iinfo(out.dtype).max if out.dtype.kind in "iu" else True)
+
+
+def check_kernel(operation: str, pass_: str, kernel: str | Function, p: Any, *, seed: int = 0) -> None:
+    """Prove one kernel on one problem against the reference; raise AssertionError with the first fault.
+
+    Parameters
+    ----------
+    operation, pass_ : str
+        As in the registry, e.g. "conv2d", "forward".
+    kernel : str or callable
+        The name of an implementation ("cy_direct"), or a function ``fn(p, *inputs, *outputs, scratch)`` of your own.
+    p : Problem
+        What to compute, e.g. ``lamella.problems.GemmProblem.of(15, 33, 17, np.dtype("float32"))``.
+    seed : int
+        Of the random inputs.
+
+    Notes
+    -----
+    exact    whole-number inputs, compared with zero tolerance: catches every omitted or doubled term
+    bounded  random inputs, within the operation's stated bound
+    clean    outputs pre-filled with NaN are written completely; all arrays lie flush against unreadable pages, at either end;
+             inputs stay unchanged; a second run, and runs on 1 and 3 threads, give the same bits
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from lamella.problems import ActivationProblem
+    >>> def my_relu(p, x, out, scratch):
+    ...     np.maximum(x, 0, out=out)
+    >>> check_kernel("activation", "forward", my_relu, ActivationProblem.of(100, np.dtype("float32"), "relu"))
+    """
+    row = ROWS[operation]
+    if callable(kernel):
+        call: Any = registry.Kernel(getattr(kernel, "__name__", "kernel"), kernel, 0, 0)
+    else:
+        call = find(operation, pass_, kernel, p)
+        if call is None:
+            raise ValueError(f"check_kernel: {operation}.{kernel} has no {pass_} for {p}")
+    where = _where(operation, pass_, call.name, p)
+    eps = float(np.finfo(p.dtype).eps)
+    for integers in (True, False):
+        if integers and not row.exact(p, pass_):
+            continue
+        rng = np.random.default_rng([seed, integers])
+        inputs, outputs = row.make(p, pass_, rng, integers)
+        expected = reference(operation, pass_, row, p, inputs, outputs)
+        doubled = [x.astype(np.float64) if x is not None and x.dtype.kind == "f" else x for x in inputs]
+        bounds = [0.0] * len(outputs) if integers else [np.asarray(b) * eps for b in row.bound(p, pass_, doubled, expected)]
+        first: list[np.ndarray] | None = None
+        before = pool.get_num_threads()
+        try:
+            for threads, end in ((before, "high"), (before, "low"), (1, "high"), (3, "high")):
+                pool.set_num_threads(threads)
+                ins = [None if x is None else guarded(x, end) for x in inputs]
+                outs = [guarded(o, end) for o in outputs]
+                for out in outs:
+                    _fill(out)
+                call(p, *ins, *outs)
+                for x, then in zip(ins, inputs):
+                    if x is not None and not np.array_equal(x, then, equal_nan=x.dtype.kind == "f"):
+                        raise AssertionError(f"{where}: an input was changed")
+                if first is None:
+                    first = [o.copy() for o in outs]
+                    for got, want, bound in zip(outs, expected, bounds):
+                        _compare(where, "exact" if integers else "bounded", got, want, bound)
+                else:
+                    for got, want in zip(outs, first):
+                        if got.tobytes() != want.tobytes():
+                            raise AssertionError(f"{where}: other bits on a second run ({threads} threads, arrays flush {end})")
+        finally:
+            pool.set_num_threads(before)
+
+
+def check_adjoint(operation: str, name: str, p: Any, *, seed: int = 0) -> bool:
+    """Prove that an implementation's passes are adjoint to each other, where the operation is linear; False where it has no such property."""
+    row = ROWS[operation]
+    if row.adjoint is None:
+        return False
+    rng = np.random.default_rng(seed)
+
+    def run(pass_: str, *inputs: Any) -> list[np.ndarray]:
+        _, outputs = row.make(p, pass_, np.random.default_rng(0), False)
+        kernel = find(operation, pass_, name, p)
+        if kernel is None:
+            raise LookupError
+        kernel(p, *inputs, *outputs)
+        return outputs
+
+    try:
+        row.adjoint(p, run, rng)
+    except LookupError:
+        return False
+    return True
