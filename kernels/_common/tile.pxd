@@ -88,7 +88,7 @@ cdef inline void tile(
     cdef vec bv[4]
     cdef vec s
     cdef int i, j
-    cdef i64 q, l, left
+    cdef i64 q, _l, left
     cdef const real *ap
     cdef const real *bp
     cdef bint simple = e.alpha == 1 and e.beta == 0 and e.bias_kind == BIAS_NONE and e.act == ACT_NONE
@@ -98,7 +98,7 @@ cdef inline void tile(
     for q in range(taps):
         ap = a + ao[q]
         bp = b + bo[q]
-        for l in range(depth):
+        for _l in range(depth):
             for j in range(nv):
                 bv[j] = v_load(bp + j * lanes(t))
             for i in range(mr):

@@ -10,7 +10,7 @@ cimport numpy as cnp
 
 from lamella.kernels._common.pool cimport ANY_SLOTS, parallel_for
 from lamella.kernels._common.simd cimport (
-    lanes, v_fma, v_gt, v_load, v_load_n, v_max, v_mul, v_select, v_set, v_store, v_store_n, v_sub, v_zero, vec,
+    lanes, v_gt, v_load, v_load_n, v_max, v_mul, v_select, v_set, v_store, v_store_n, v_zero, vec,
 )
 from lamella.kernels._common.types cimport i64, real
 

@@ -18,10 +18,9 @@ Threads  tasks are defined by m and n only; each element of C is summed by one t
 After    Goto and van de Geijn, ACM TOMS 34(3), 2008; Van Zee and van de Geijn (BLIS), ACM TOMS 41(3), 2015.
 """
 cimport numpy as cnp
-from libc.stdint cimport uint8_t
 
 from lamella.kernels._common.pool cimport ANY_SLOTS, parallel_for
-from lamella.kernels._common.simd cimport LM_MR, LM_NV, LM_VB, lanes, v_load, v_store, vec
+from lamella.kernels._common.simd cimport LM_MR, LM_NV, LM_VB, lanes, v_load, v_store
 from lamella.kernels._common.tile cimport BIAS_COLUMN, BIAS_NONE, BIAS_ROW, Epilogue, tile
 from lamella.kernels._common.types cimport i64, real
 
