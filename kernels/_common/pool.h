@@ -8,8 +8,9 @@
  * - A worker spins for SPIN_NS, then sleeps on a condition variable: an idle pool costs nothing.
  * - A second Python thread entering while the pool is busy (or a task entering again) computes its tasks itself, as slot 0.
  * - After fork the child starts with no workers and creates its own on first use.
- * - Denormals are flushed to zero while tasks run and the caller's mode is restored after them.
- * - Workers block all signals, so that Ctrl-C reaches Python's main thread.
+ * - Denormals are flushed to zero while tasks run and the caller's mode is restored after them. Workers take over the caller's mode (rounding
+ *   too): which thread computes a task never shows in its bits.
+ * - Workers block signals, so that Ctrl-C reaches Python's main thread; faults stay open, so that faulthandler can report them.
  *
  * Joining: a job opens with `seats` free places. A worker takes one by decrementing `seats`; the caller, when no task is left, closes
  * the job by swapping seats with 0 and waits until every worker that took one has left. A worker that
@@ -44,6 +45,7 @@ static struct {
     lm_task fn;
     void *ctx;
     int64_t ntasks;
+    uint64_t mode;              /* floating-point mode of the tasks */
     int opened;                 /* seats the job opened with */
     _Atomic int64_t next;       /* next task */
     _Atomic int seats, left;    /* places free; workers that have left */
@@ -55,25 +57,33 @@ static struct {
 static _Atomic int lm_threads = 1;
 static _Atomic int lm_flush = 1;
 
-static inline uint64_t lm_mode_on(void) {
+static inline uint64_t lm_mode_get(void) {
     uint64_t mode = 0;
-    if (!atomic_load_explicit(&lm_flush, memory_order_relaxed)) return mode;
 #if defined(__x86_64__)
     mode = _mm_getcsr();
-    _mm_setcsr((unsigned)mode | 0x8040); /* FTZ, DAZ */
 #elif defined(__aarch64__)
     __asm__ volatile("mrs %0, fpcr" : "=r"(mode));
-    __asm__ volatile("msr fpcr, %0" ::"r"(mode | (1ull << 24)));
 #endif
-    return mode | (1ull << 63);
+    return mode;
 }
 
-static inline void lm_mode_off(uint64_t mode) {
-    if (!(mode >> 63)) return;
+static inline void lm_mode_set(uint64_t mode) {
 #if defined(__x86_64__)
     _mm_setcsr((unsigned)mode);
 #elif defined(__aarch64__)
-    __asm__ volatile("msr fpcr, %0" ::"r"(mode & ~(1ull << 63)));
+    __asm__ volatile("msr fpcr, %0" ::"r"(mode));
+#endif
+}
+
+/* The mode tasks run in, for a caller in `mode`. */
+static inline uint64_t lm_mode_of_tasks(uint64_t mode) {
+    if (!atomic_load_explicit(&lm_flush, memory_order_relaxed)) return mode;
+#if defined(__x86_64__)
+    return mode | 0x8040; /* FTZ, DAZ */
+#elif defined(__aarch64__)
+    return mode | (1ull << 24); /* FZ */
+#else
+    return mode;
 #endif
 }
 
@@ -105,9 +115,8 @@ static void *lm_worker(void *seen_) {
         int seat = atomic_load(&pool.seats);
         while (seat > 0 && !atomic_compare_exchange_weak(&pool.seats, &seat, seat - 1)) {}
         if (seat <= 0) continue;
-        uint64_t mode = lm_mode_on();
+        lm_mode_set(pool.mode);
         lm_work(pool.opened - seat + 1);
-        lm_mode_off(mode);
         atomic_fetch_add(&pool.left, 1);
         if (atomic_load(&pool.waiting)) {
             pthread_mutex_lock(&pool.sleep);
@@ -129,12 +138,15 @@ static void lm_after_fork(void) {
     pool.workers = 0;
 }
 
+static const int lm_faults[] = {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGTRAP, SIGABRT, SIGSYS};
+
 static void lm_hire(int wanted) {
     sigset_t all, before;
     pthread_attr_t attr;
     pthread_t thread;
     if (pool.workers >= wanted) return;
     sigfillset(&all);
+    for (unsigned i = 0; i < sizeof lm_faults / sizeof *lm_faults; i++) sigdelset(&all, lm_faults[i]);
     pthread_sigmask(SIG_SETMASK, &all, &before);
     pthread_attr_init(&attr);
     pthread_attr_setdetachstate(&attr, PTHREAD_CREATE_DETACHED);
@@ -152,16 +164,18 @@ void lamella_run(lm_task fn, void *ctx, int64_t ntasks, double nanoseconds, int6
     if (threads > slots) threads = slots;
     if (threads > ntasks) threads = ntasks;
     if ((double)threads > worth) threads = (int64_t)worth;
-    uint64_t mode = lm_mode_on();
+    uint64_t mode = lm_mode_get();
     if (threads <= 1 || pthread_mutex_trylock(&pool.entry)) {
+        lm_mode_set(lm_mode_of_tasks(mode));
         for (int64_t task = 0; task < ntasks; task++) fn(ctx, task, 0);
-        lm_mode_off(mode);
+        lm_mode_set(mode);
         return;
     }
     lm_hire((int)threads - 1);
     pool.fn = fn;
     pool.ctx = ctx;
     pool.ntasks = ntasks;
+    pool.mode = lm_mode_of_tasks(mode);
     pool.opened = (int)threads - 1;
     atomic_store(&pool.next, 0);
     atomic_store(&pool.left, 0);
@@ -172,6 +186,7 @@ void lamella_run(lm_task fn, void *ctx, int64_t ntasks, double nanoseconds, int6
         pthread_cond_broadcast(&pool.wake);
         pthread_mutex_unlock(&pool.sleep);
     }
+    lm_mode_set(pool.mode);
     lm_work(0);
     int joined = pool.opened - atomic_exchange(&pool.seats, 0);
     uint64_t until = lm_now() + LM_SPIN_NS;
@@ -185,7 +200,7 @@ void lamella_run(lm_task fn, void *ctx, int64_t ntasks, double nanoseconds, int6
         pthread_mutex_unlock(&pool.sleep);
     }
     pthread_mutex_unlock(&pool.entry);
-    lm_mode_off(mode);
+    lm_mode_set(mode);
 }
 
 /* Seen by threadpoolctl through lamella.threads. */

@@ -7,5 +7,7 @@ from lamella.registry import get_backend, register_kernel, unregister_kernel, us
 from lamella.tensor import Tensor, enable_grad, from_numpy, is_grad_enabled, no_grad, tensor
 from lamella.threads import default_num_threads as _default_num_threads
 from lamella.threads import get_num_threads, set_num_threads
+from lamella.threads import register_threadpoolctl as _register_threadpoolctl
 
 set_num_threads(_default_num_threads())
+_register_threadpoolctl()

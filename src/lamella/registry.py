@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from lamella import kernels
+import lamella.kernels as kernels
 from lamella.kernels._common import cpu, pool
 from lamella.problems import Problem
 

@@ -65,10 +65,13 @@ def get_num_threads() -> int:
 
 
 def register_threadpoolctl() -> None:
-    """Let `threadpoolctl.threadpool_limits` and `threadpool_info` see lamella's pool. Done at import if threadpoolctl is loaded already."""
+    """Let `threadpoolctl.threadpool_limits` and `threadpool_info` see lamella's pool, if threadpoolctl is installed. Done at import."""
     import ctypes
 
-    import threadpoolctl
+    try:
+        import threadpoolctl
+    except ImportError:
+        return
 
     class LamellaController(threadpoolctl.LibController):
         user_api = "lamella"
