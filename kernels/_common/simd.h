@@ -43,6 +43,14 @@ typedef lm_vec lm_unaligned __attribute__((aligned(1), may_alias));
 LM_INLINE lm_vec lm_zero(void) { return (lm_vec){}; }
 LM_INLINE lm_vec lm_load(const void *p) { return *(const lm_unaligned *)p; }
 LM_INLINE void lm_store(void *p, lm_vec v) { *(lm_unaligned *)p = v; }
+/* The value, in one register from here on: after a loop over doubles GCC otherwise keeps the accumulators twice and spills them. */
+#if defined(__AVX512F__)
+LM_INLINE lm_vec lm_pin(lm_vec v) { __asm__("" : "+v"(v)); return v; }
+#elif defined(__x86_64__)
+LM_INLINE lm_vec lm_pin(lm_vec v) { __asm__("" : "+x"(v)); return v; }
+#else
+LM_INLINE lm_vec lm_pin(lm_vec v) { return v; }
+#endif
 
 LM_INLINE lm_vec lm_set_f(float s) { return s - (lm_vec){}; }
 LM_INLINE lm_vec lm_set_d(double s) { return (lm_vec)(s - (lm_vecd){}); }

@@ -13,6 +13,7 @@ cdef extern from "simd.h" nogil:
     vec v_zero "lm_zero"() noexcept
     vec v_load "lm_load"(const void *) noexcept
     void v_store "lm_store"(void *, vec) noexcept
+    vec v_pin "lm_pin"(vec) noexcept
     vec v_and "lm_and"(vec, vec) noexcept
     vec v_or "lm_or"(vec, vec) noexcept
     vec v_xor "lm_xor"(vec, vec) noexcept

@@ -22,7 +22,7 @@ is the switch from run-time sizes to those constants.
 """
 from lamella.kernels._common.simd cimport (
     LM_MR, LM_NV, lanes,
-    v_add, v_fma, v_gt, v_load, v_load_n, v_max, v_mul, v_select, v_set, v_store, v_store_n, v_zero, vec,
+    v_add, v_fma, v_gt, v_load, v_load_n, v_max, v_mul, v_pin, v_select, v_set, v_store, v_store_n, v_zero, vec,
 )
 from lamella.kernels._common.types cimport i64, real
 
@@ -107,6 +107,9 @@ cdef inline void tile(
                     acc[i][j] = v_fma(t, s, bv[j], acc[i][j])
             ap += aks
             bp += bls
+    for i in range(mr):
+        for j in range(nv):
+            acc[i][j] = v_pin(acc[i][j])
     if simple and n == nv * lanes(t):
         for i in range(mr):
             if i < rows:
