@@ -2,6 +2,7 @@
 
 from lamella.problems.activation import ACTIVATIONS, ActivationProblem
 from lamella.problems.base import Problem
+from lamella.problems.conv2d import Conv2dProblem
 from lamella.problems.gemm import GemmProblem
 
-__all__ = ["ACTIVATIONS", "ActivationProblem", "GemmProblem", "Problem"]
+__all__ = ["ACTIVATIONS", "ActivationProblem", "Conv2dProblem", "GemmProblem", "Problem"]

@@ -1,10 +1,11 @@
 """The cases that tests and benchmarks share: one module, one ROW, per operation."""
 
-from lamella.testing.cases import activation, gemm
+from lamella.testing.cases import activation, conv2d, gemm
 from lamella.testing.cases.base import DTYPE, Row, summed, values
 
 ROWS: dict[str, Row] = {
     "activation": activation.ROW,
+    "conv2d": conv2d.ROW,
     "gemm": gemm.ROW,
 }
 

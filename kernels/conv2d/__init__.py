@@ -1,0 +1,25 @@
+"""2-d convolution (cross-correlation) of images in channels-last memory.
+
+    forward           out[n, o, y, x]  = b[o] + sum_{c, i, j} x[n, c, y*sh - ph + i*dh, x*sw - pw + j*dw] * w[o, c, i, j]
+    backward_input    dx[n, c, v, u]   = sum over o, i, j and the outputs (y, x) that read pixel (v, u) through tap (i, j) of  g[n, o, y, x] * w[o, c, i, j]
+    backward_weight   dw[o, c, i, j]   = sum_{n, y, x} g[n, o, y, x] * x[n, c, y*sh - ph + i*dh, x*sw - pw + j*dw]
+                      db[o]            = sum_{n, y, x} g[n, o, y, x]
+
+Shapes   x, dx (mb, ic, ih, iw)   w, dw (oc, ic / groups, kh, kw)   b, db (oc,) or None   out, g (mb, oc, oh, ow); pixels outside x are 0
+Storage  images channels-last (N, H, W, C in memory), weights C-contiguous
+
+Both directions through the images are one computation, a *gather* (gather.pxd): an output grid whose pixels each
+sum over taps of a source image, at a step. forward is one gather; backward_input with stride (sh, sw) is sh*sw gathers, one per residue
+of (v, u), each with the taps that hit it: no multiplication by inserted zeros.
+
+| implementation | how | when |
+|---|---|---|
+| ref | NumPy in float64, tap by tap | the formula |
+| cy_direct | register tile over pixels of a row, reading the image in place (or a zero-padded band of it) | rows of the output fill the tile |
+| cy_im2col | tiles over all pixels, gathered into panels while packing: never a whole im2col matrix | small images, many channels |
+| nb_direct, nb_im2col | the same from Numba | numba |
+"""
+
+from lamella.kernels import implementations
+
+__getattr__ = implementations("conv2d")

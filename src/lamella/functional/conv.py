@@ -1,0 +1,109 @@
+"""Convolution."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from lamella.layout import c_contiguous, channels_last, empty_channels_last, operand, same_dtype
+from lamella.problems import Conv2dProblem
+from lamella.problems.conv2d import pair
+from lamella.registry import select
+from lamella.tensor import Operation, apply
+
+
+def _conv2d_forward(
+    x: Any, w: Any, b: Any, stride: tuple[int, int], padding: tuple[int, int] | str, dilation: tuple[int, int], groups: int
+) -> tuple[np.ndarray, Any]:
+    x, w = operand(np.asarray(x), "conv2d"), operand(np.asarray(w), "conv2d", "weight")
+    if b is not None:
+        b = operand(np.asarray(b), "conv2d", "bias")
+    dtype = same_dtype("conv2d", input=x, weight=w, bias=b)
+    unbatched = x.ndim == 3
+    if unbatched:
+        x = x[None]
+    p = Conv2dProblem.of(x.shape, w.shape, dtype, b is not None, stride, padding, dilation, groups)
+    if b is not None:
+        if b.shape != (p.oc,):
+            raise ValueError(f"conv2d: expected bias of shape ({p.oc},) for {p.oc} output channels, got {b.shape}")
+        b = c_contiguous(b)
+    x, w = channels_last(x), c_contiguous(w)
+    out = empty_channels_last(p.out_shape, dtype)
+    select("conv2d", "forward", p)(p, x, w, b, out)
+    return (out[0] if unbatched else out), (p, x, w, unbatched)
+
+
+def _conv2d_backward(saved: Any, g: np.ndarray, needs: tuple[bool, ...]) -> tuple[np.ndarray | None, ...]:
+    p, x, w, unbatched = saved
+    g = channels_last(g[None] if unbatched else g)
+    dx = dw = db = None
+    if needs[0]:
+        dx = empty_channels_last(p.x_shape, p.dtype)
+        select("conv2d", "backward_input", p)(p, g, w, dx)
+        if unbatched:
+            dx = dx[0]
+    if needs[1] or needs[2]:
+        dw = np.empty(p.w_shape, p.dtype)
+        db = np.empty(p.oc, p.dtype) if p.bias else None
+        select("conv2d", "backward_weight", p)(p, x, g, dw, db)
+    return dx, dw, db
+
+
+_CONV2D = Operation("conv2d", _conv2d_forward, _conv2d_backward)
+
+
+def conv2d(
+    input: Any,
+    weight: Any,
+    bias: Any = None,
+    stride: int | tuple[int, int] = 1,
+    padding: int | tuple[int, int] | str = 0,
+    dilation: int | tuple[int, int] = 1,
+    groups: int = 1,
+) -> Any:
+    """Convolve images with a bank of filters (cross-correlation: the filters are not flipped).
+
+    out[n, o, y, x] = bias[o] + sum_{c, i, j} input[n, c, y*sh - ph + i*dh, x*sw - pw + j*dw] * weight[o, c, i, j]
+
+    Parameters
+    ----------
+    input : array or Tensor, shape (N, in_channels, H, W) or (in_channels, H, W)
+    weight : array or Tensor, shape (out_channels, in_channels // groups, kh, kw)
+    bias : array or Tensor, shape (out_channels,), optional
+    stride, dilation : int or (int, int), at least 1
+    padding : int, (int, int), "valid" or "same"
+        Zeros on each side; "same" keeps the size and needs stride 1.
+    groups : int
+        Divides both channel numbers; group g of the outputs sees only group g of the inputs.
+
+    Returns
+    -------
+    array or Tensor, shape (N, out_channels, oh, ow), in channels-last memory, with
+        oh = (H + 2*ph - dh*(kh - 1) - 1) // sh + 1
+
+    Raises
+    ------
+    ValueError
+        Shapes that do not fit, a kernel larger than the padded input, groups that do not divide.
+    TypeError
+        A dtype other than float32 and float64, or mixed dtypes.
+
+    References
+    ----------
+    Dumoulin and Visin, A guide to convolution arithmetic for deep learning, arXiv:1603.07285.
+
+    Examples
+    --------
+    >>> x = np.array([[2, 1, 0, 1, 1], [1, 1, 0, 2, 0], [0, 0, 1, 1, 1], [1, 2, 2, 0, 2], [2, 0, 1, 2, 1]], dtype=float)
+    >>> k = np.array([[0, 1, -1], [-1, 1, 0], [0, 1, 1]], dtype=float)
+    >>> conv2d(x[None, None], k[None, None], stride=2, padding=1)[0, 0]
+    array([[4., 1., 0.],
+           [3., 1., 2.],
+           [1., 3., 1.]])
+    """
+    stride = pair(stride, "conv2d", "stride", 1)
+    dilation = pair(dilation, "conv2d", "dilation", 1)
+    if not isinstance(padding, str):
+        padding = pair(padding, "conv2d", "padding", 0)
+    return apply(_CONV2D, (input, weight, bias), stride, padding, dilation, groups)

@@ -1,0 +1,101 @@
+"""The geometry of a 2-d convolution."""
+
+from __future__ import annotations
+
+import operator
+from typing import Any
+
+import numpy as np
+
+from lamella.problems.base import Problem
+
+
+def pair(value: Any, operation: str, name: str, least: int) -> tuple[int, int]:
+    """An int or a pair of ints as a pair, each at least `least`."""
+    try:
+        both = (operator.index(value),) * 2 if not isinstance(value, (tuple, list)) else tuple(operator.index(v) for v in value)
+    except TypeError:
+        raise TypeError(f"{operation}: expected {name} as an int or a pair of ints, got {value!r}") from None
+    if len(both) != 2:
+        raise ValueError(f"{operation}: expected {name} as an int or a pair of ints, got {value!r}")
+    if min(both) < least:
+        raise ValueError(f"{operation}: expected {name} of at least {least}, got {value!r}")
+    return both[0], both[1]
+
+
+class Conv2dProblem(Problem):
+    """out[n, o, y, x] = b[o] + sum over c, i, j of x[n, c, y*sh - ph + i*dh, x*sw - pw + j*dw] * w[o, c, i, j], group by group.
+
+    Parameters of `of`: shape of x (mb, ic, ih, iw), shape of w (oc, ic // groups, kh, kw), dtype, whether there is a bias,
+    (sh, sw), padding as (ph, pw), "valid" or "same", (dh, dw), groups. ph and pw are the rows above and columns to the left; those below
+    and to the right follow from the output size ("same" with an even kernel pads one more there, as in PyTorch).
+    """
+
+    operation = "conv2d"
+    FIELDS = ("mb", "ic", "ih", "iw", "oc", "oh", "ow", "kh", "kw", "sh", "sw", "ph", "pw", "dh", "dw", "groups", "bias")
+    __slots__ = (*FIELDS, "x_shape", "w_shape", "out_shape")
+
+    def __init__(
+        self,
+        x_shape: tuple[int, ...],
+        w_shape: tuple[int, ...],
+        dtype: np.dtype,
+        bias: bool = False,
+        stride: tuple[int, int] = (1, 1),
+        padding: tuple[int, int] | str = (0, 0),
+        dilation: tuple[int, int] = (1, 1),
+        groups: int = 1,
+    ):
+        if len(w_shape) != 4:
+            raise ValueError(f"conv2d: expected weight of 4 dimensions (out_channels, in_channels / groups, kh, kw), got shape {w_shape}")
+        if len(x_shape) != 4:
+            raise ValueError(
+                f"conv2d: expected input of 4 dimensions (N, {w_shape[1] * groups}, H, W) or 3 without N, got shape {x_shape}; "
+                "add the missing axis, e.g. x[None] or x[:, None]"
+            )
+        self.mb, self.ic, self.ih, self.iw = x_shape
+        self.oc, icg, self.kh, self.kw = w_shape
+        self.dtype, self.bias, self.groups = np.dtype(dtype), bool(bias), groups
+        if groups < 1:
+            raise ValueError(f"conv2d: expected groups of at least 1, got {groups}")
+        if self.oc % groups or self.ic % groups:
+            raise ValueError(f"conv2d: groups={groups} must divide the {self.ic} input and the {self.oc} output channels")
+        if icg * groups != self.ic:
+            hint = ""
+            if x_shape[3] == icg * groups:
+                hint = "; the last axis fits: lamella takes (N, C, H, W), try x.transpose(0, 3, 1, 2)"
+            elif x_shape[0] == icg * groups and self.mb != self.ic:
+                hint = "; the first axis fits: is the batch axis missing?"
+            raise ValueError(
+                f"conv2d: expected input (N, {icg * groups}, H, W) for weight {w_shape} with groups={groups}, got {x_shape}{hint}"
+            )
+        if min(self.oc, icg, self.kh, self.kw) < 1:
+            raise ValueError(f"conv2d: weight has an empty axis: shape {w_shape}")
+        (self.sh, self.sw), (self.dh, self.dw) = stride, dilation
+        reach = (self.dh * (self.kh - 1), self.dw * (self.kw - 1))
+        if padding == "valid":
+            total = (0, 0)
+            self.ph, self.pw = 0, 0
+        elif padding == "same":
+            if stride != (1, 1):
+                raise ValueError(f"conv2d: padding='same' needs stride 1, got {stride}; give the padding as numbers")
+            total = reach
+            self.ph, self.pw = reach[0] // 2, reach[1] // 2
+        elif isinstance(padding, str):
+            raise ValueError(f"conv2d: expected padding as numbers, 'valid' or 'same', got {padding!r}")
+        else:
+            self.ph, self.pw = padding
+            total = (2 * self.ph, 2 * self.pw)
+        heights = (self.ih + total[0] - reach[0] - 1, self.iw + total[1] - reach[1] - 1)
+        if min(heights) < 0:
+            raise ValueError(
+                f"conv2d: the kernel is larger than the padded input: kernel {(self.kh, self.kw)} with dilation {dilation} spans "
+                f"{(reach[0] + 1, reach[1] + 1)}, padded input {(self.ih + total[0], self.iw + total[1])}; pad more or use a smaller kernel"
+            )
+        self.oh, self.ow = heights[0] // self.sh + 1, heights[1] // self.sw + 1
+        self.x_shape, self.w_shape, self.out_shape = tuple(x_shape), tuple(w_shape), (self.mb, self.oc, self.oh, self.ow)
+        outputs = self.mb * self.oc * self.oh * self.ow
+        self.flops = 2 * outputs * icg * self.kh * self.kw
+        self.bytes = self.dtype.itemsize * (int(np.prod(x_shape)) + int(np.prod(w_shape)) + outputs)
+        if max(self.flops, self.bytes) >= 2**62:
+            raise ValueError(f"conv2d: the problem is too large: input {x_shape}, output {self.out_shape}")

@@ -1,0 +1,105 @@
+"""Cases of conv2d."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from lamella.layout import channels_last
+from lamella.problems import Conv2dProblem
+from lamella.testing.cases.base import DTYPE, Arrays, Row, summed, values
+
+
+def _make(p: Conv2dProblem, pass_: str, rng: np.random.Generator, integers: bool) -> tuple[list[np.ndarray | None], Arrays]:
+    def image(shape: tuple[int, ...]) -> np.ndarray:
+        return channels_last(values(rng, shape, p.dtype, integers))
+
+    w, b = values(rng, p.w_shape, p.dtype, integers), values(rng, (p.oc,), p.dtype, integers)
+    if pass_ == "forward":
+        return [image(p.x_shape), w, b if p.bias else None], [image(p.out_shape)]
+    if pass_ == "backward_input":
+        return [image(p.out_shape), w], [image(p.x_shape)]
+    return [image(p.x_shape), image(p.out_shape)], [w, b] if p.bias else [w, None]  # type: ignore[list-item]
+
+
+def _bound(p: Conv2dProblem, pass_: str, inputs: list[Any], expected: Arrays) -> list[Any]:
+    from lamella.kernels.conv2d import ref
+
+    absolute = [None if x is None else np.abs(x) for x in inputs]
+    outs: list[Any] = [None if e is None else np.empty(e.shape) for e in expected]
+    getattr(ref, pass_)(p, *absolute, *outs, None)
+    terms = {
+        "forward": p.ic // p.groups * p.kh * p.kw,
+        "backward_input": p.oc // p.groups * p.kh * p.kw,
+        "backward_weight": p.mb * p.oh * p.ow,
+    }
+    return [None if o is None else summed(terms[pass_] + 1, o) + 1e-30 for o in outs]
+
+
+def _adjoint(p: Conv2dProblem, run: Callable[..., Arrays], rng: np.random.Generator) -> None:
+    """<g, F(x, w)> = <backward_input(g, w), x> = <backward_weight(x, g), w>, without bias."""
+    x, g = (channels_last(rng.standard_normal(shape)) for shape in (p.x_shape, p.out_shape))
+    w, b = rng.standard_normal(p.w_shape), np.zeros(p.oc) if p.bias else None
+    left = np.vdot(g, run("forward", x, w, b)[0])
+    scale = 1e-11 * (1 + np.sqrt(p.flops))
+    for pass_, inputs, other in (("backward_input", (g, w), x), ("backward_weight", (x, g), w)):
+        right = np.vdot(run(pass_, *inputs)[0], other)
+        assert abs(left - right) <= scale, f"<g, F(x)> = {left!r} but {pass_} gives {right!r} on {p}"
+
+
+def _case(
+    mb: int, ic: int, ih: int, iw: int, oc: int, k: tuple[int, int] = (3, 3), stride: Any = (1, 1), padding: Any = (0, 0), dilation: Any = (1, 1),
+    groups: int = 1, bias: bool = True,
+) -> tuple:  # fmt: skip
+    return ((mb, ic, ih, iw), (oc, ic // groups, *k), DTYPE, bias, stride, padding, dilation, groups)
+
+
+ROW = Row(
+    Conv2dProblem,
+    [
+        _case(1, 1, 1, 1, 1, (1, 1)),
+        _case(1, 1, 5, 5, 1, (3, 3), (2, 2), (1, 1)),
+        _case(2, 1, 28, 28, 6, (5, 5), padding=(2, 2)),
+        _case(3, 6, 14, 14, 16, (5, 5)),
+        _case(2, 3, 9, 11, 5, (3, 3), padding=(1, 1)),
+        _case(2, 16, 8, 13, 31, padding=(1, 1)),
+        _case(1, 17, 7, 14, 32, padding=(1, 1)),
+        _case(2, 13, 6, 15, 33, padding=(1, 1), bias=False),
+        _case(2, 8, 4, 4, 70, padding=(1, 1)),
+        _case(2, 33, 4, 4, 16, (1, 1)),
+        _case(3, 5, 7, 7, 18, (1, 1), (2, 2)),
+        _case(2, 4, 9, 9, 7, (3, 3), (2, 2), (1, 1)),
+        _case(1, 3, 17, 13, 9, (7, 7), (2, 2), (3, 3)),
+        _case(1, 2, 12, 10, 3, (2, 5), (3, 1), (1, 2), (1, 2)),
+        _case(2, 3, 8, 8, 4, (4, 2), padding="same"),
+        _case(1, 3, 8, 9, 4, (3, 3), padding="same", dilation=(2, 3)),
+        _case(1, 3, 8, 9, 4, (3, 3), padding="valid"),
+        _case(1, 4, 11, 11, 6, (3, 3), (3, 2), (2, 1), (2, 1), groups=2),
+        _case(2, 6, 9, 9, 6, (3, 3), padding=(1, 1), groups=6),
+        _case(2, 6, 9, 9, 12, (3, 3), (2, 2), (1, 1), groups=6, bias=False),
+        _case(1, 20, 6, 6, 40, (3, 3), padding=(1, 1), groups=4),
+        _case(1, 2, 3, 3, 2, (3, 3), padding=(4, 5)),
+        _case(1, 1, 3, 40, 2, (1, 7), padding=(0, 3)),
+        _case(0, 3, 8, 8, 4),
+        _case(9, 2, 5, 5, 3, (3, 3), (4, 4), (0, 0)),
+        _case(1, 40, 3, 3, 50, (3, 3), padding=(1, 1)),
+        _case(1, 64, 14, 14, 64, padding=(1, 1)),
+    ],
+    _make,
+    lambda p, pass_: True,
+    _bound,
+    {
+        "lenet-conv1-b64": _case(64, 1, 28, 28, 6, (5, 5), padding=(2, 2)),
+        "lenet-conv2-b64": _case(64, 6, 14, 14, 16, (5, 5)),
+        "resnet20-16ch-b128": _case(128, 16, 32, 32, 16, padding=(1, 1), bias=False),
+        "resnet20-32ch-b128": _case(128, 32, 16, 16, 32, padding=(1, 1), bias=False),
+        "resnet20-64ch-b128": _case(128, 64, 8, 8, 64, padding=(1, 1), bias=False),
+        "resnet18-64ch-b8": _case(8, 64, 56, 56, 64, padding=(1, 1), bias=False),
+        "resnet18-256ch-b8": _case(8, 256, 14, 14, 256, padding=(1, 1), bias=False),
+        "resnet18-stem-b8": _case(8, 3, 224, 224, 64, (7, 7), (2, 2), (3, 3), bias=False),
+        "resnet18-down-b8": _case(8, 64, 56, 56, 128, (3, 3), (2, 2), (1, 1), bias=False),
+    },
+    _adjoint,
+)
