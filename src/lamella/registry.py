@@ -153,7 +153,15 @@ class use_backend(contextlib.ContextDecorator):
 
 
 def get_backend() -> str:
-    """The backend in use here."""
+    """The backend in use here.
+
+    Examples
+    --------
+    >>> import lamella
+    >>> with lamella.use_backend("reference"):
+    ...     lamella.get_backend()
+    'reference'
+    """
     return (_setting.get() or _default)[0]
 
 
@@ -255,8 +263,27 @@ def register_kernel(op: str, pass_: str, fn: Callable, accepts: Callable[[Any], 
 
 
 def unregister_kernel(op: str, name: str) -> None:
-    """Remove a kernel added by `register_kernel`."""
+    """Remove a kernel added by `register_kernel`.
+
+    Parameters
+    ----------
+    op, name : str
+        The operation and the name under which the kernel was registered.
+
+    Raises
+    ------
+    ValueError
+        No such operation or kernel.
+
+    Examples
+    --------
+    >>> import lamella
+    >>> _ = lamella.register_kernel("activation", "forward", lambda p, x, out, scratch: None, name="mine")
+    >>> lamella.unregister_kernel("activation", "mine")
+    """
     global _generation
+    if op not in OPERATIONS:
+        raise ValueError(f"unregister_kernel: no operation {op!r}; there are {', '.join(OPERATIONS)}")
     listed = OPERATIONS[op].implementations
     kept = [row for row in listed if row.functions is None or row.name != name]
     if len(kept) == len(listed):

@@ -359,21 +359,56 @@ class _Recording(contextlib.ContextDecorator):
 
 
 def no_grad() -> _Recording:
-    """Context manager and decorator: inside, nothing is recorded."""
+    """Context manager and decorator: inside, nothing is recorded.
+
+    Examples
+    --------
+    >>> import lamella
+    >>> with lamella.no_grad():
+    ...     lamella.is_grad_enabled()
+    False
+    """
     return _Recording(False)
 
 
 def enable_grad() -> _Recording:
-    """Context manager and decorator: inside, operations are recorded again."""
+    """Context manager and decorator: inside, operations are recorded again.
+
+    Examples
+    --------
+    >>> import lamella
+    >>> with lamella.no_grad(), lamella.enable_grad():
+    ...     lamella.is_grad_enabled()
+    True
+    """
     return _Recording(True)
 
 
 def is_grad_enabled() -> bool:
+    """Whether operations on Tensors that require a gradient are recorded here.
+
+    Examples
+    --------
+    >>> import lamella
+    >>> lamella.is_grad_enabled()
+    True
+    """
     return _recording.get()
 
 
 def tensor(data: Any, dtype: Any = None, requires_grad: bool = False) -> Tensor:
     """A Tensor holding a copy of `data`. Python floats become float32; arrays keep their dtype.
+
+    Parameters
+    ----------
+    data : array, Tensor, number or nested sequence of numbers
+    dtype : numpy dtype, optional
+    requires_grad : bool
+        Whether `backward` fills its `.grad`.
+
+    Returns
+    -------
+    Tensor
 
     Examples
     --------
@@ -390,7 +425,30 @@ def tensor(data: Any, dtype: Any = None, requires_grad: bool = False) -> Tensor:
 
 
 def from_numpy(array: np.ndarray) -> Tensor:
-    """A Tensor that shares the memory of an array."""
+    """A Tensor that shares the memory of an array.
+
+    Parameters
+    ----------
+    array : numpy.ndarray
+
+    Returns
+    -------
+    Tensor
+
+    Raises
+    ------
+    TypeError
+        Not an array: `lamella.tensor` converts other data.
+
+    Examples
+    --------
+    >>> import lamella, numpy as np
+    >>> array = np.zeros(2, np.float32)
+    >>> shared = lamella.from_numpy(array)
+    >>> array[0] = 1
+    >>> shared
+    tensor([1., 0.])
+    """
     if not isinstance(array, np.ndarray):
         raise TypeError(f"from_numpy: expected a numpy.ndarray, got {type(array).__name__}; use lamella.tensor")
     return Tensor(array)

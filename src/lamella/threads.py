@@ -53,14 +53,40 @@ def default_num_threads() -> int:
 
 
 def set_num_threads(n: int) -> None:
-    """Use at most n threads for every kernel from now on. Results do not depend on it, bit for bit."""
+    """Use at most n threads for every kernel from now on. Results do not depend on it, bit for bit.
+
+    Parameters
+    ----------
+    n : int, positive
+
+    Raises
+    ------
+    ValueError
+        Not a positive int.
+
+    Examples
+    --------
+    >>> import lamella
+    >>> before = lamella.get_num_threads()
+    >>> lamella.set_num_threads(1)
+    >>> lamella.get_num_threads()
+    1
+    >>> lamella.set_num_threads(before)
+    """
     if not isinstance(n, int) or isinstance(n, bool) or n < 1:
         raise ValueError(f"set_num_threads: expected a positive int, got {n!r}")
     pool.set_num_threads(n)
 
 
 def get_num_threads() -> int:
-    """The number of threads kernels may use."""
+    """The number of threads kernels may use.
+
+    Examples
+    --------
+    >>> import lamella
+    >>> lamella.get_num_threads() >= 1
+    True
+    """
     return pool.get_num_threads()
 
 

@@ -133,7 +133,28 @@ def check_kernel(operation: str, pass_: str, kernel: str | Function, p: Any, *, 
 
 
 def check_adjoint(operation: str, name: str, p: Any, *, seed: int = 0) -> bool:
-    """Prove that an implementation's passes are adjoint to each other, where the operation is linear; False where it has no such property."""
+    """Prove that an implementation's passes are adjoint to each other, where the operation is linear; False where it has no such property.
+
+    Parameters
+    ----------
+    operation, name : str
+        As in the registry, e.g. "gemm", "cy_packed".
+    p : Problem
+    seed : int
+        Of the random inputs.
+
+    Raises
+    ------
+    AssertionError
+        The passes are not adjoint.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from lamella.problems import GemmProblem
+    >>> check_adjoint("gemm", "cy_packed", GemmProblem.of(2, 3, 4, np.dtype("float64")))  # one pass only: no property
+    False
+    """
     row = ROWS[operation]
     if row.adjoint is None:
         return False
