@@ -2,5 +2,15 @@
 
 from lamella.functional.activation import leaky_relu, relu, sigmoid, tanh
 from lamella.functional.conv import conv2d
+from lamella.functional.linear import gemm, linear, matmul
 
-__all__ = ["conv2d", "leaky_relu", "relu", "sigmoid", "tanh"]
+__all__ = [
+    "conv2d",
+    "gemm",
+    "leaky_relu",
+    "linear",
+    "matmul",
+    "relu",
+    "sigmoid",
+    "tanh",
+]

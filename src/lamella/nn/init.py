@@ -1,0 +1,236 @@
+"""Initial values of parameters, filled in place; random ones come from lamella's random state.
+
+Every function takes a Tensor (or an ndarray), changes it, and returns it; nothing is recorded.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from lamella.random import generator
+from lamella.tensor import Tensor
+
+__all__ = [
+    "calculate_gain",
+    "constant_",
+    "default_bias_",
+    "default_weight_",
+    "dirac_",
+    "eye_",
+    "kaiming_normal_",
+    "kaiming_uniform_",
+    "normal_",
+    "ones_",
+    "orthogonal_",
+    "trunc_normal_",
+    "uniform_",
+    "xavier_normal_",
+    "xavier_uniform_",
+    "zeros_",
+]
+
+
+def _set(tensor: Any, values: Any) -> Any:
+    if isinstance(tensor, Tensor):
+        tensor._version[0] += 1
+        tensor.data[...] = values
+    else:
+        tensor[...] = values
+    return tensor
+
+
+def _fans(tensor: Any, name: str) -> tuple[int, int]:
+    shape = tuple(tensor.shape)
+    if len(shape) < 2:
+        raise ValueError(f"{name}: fan in and fan out can not be computed for a tensor with fewer than 2 dimensions, got shape {shape}")
+    window = math.prod(shape[2:])
+    return shape[1] * window, shape[0] * window
+
+
+def calculate_gain(nonlinearity: str, param: float | None = None) -> float:
+    """The factor by which a nonlinearity shrinks the standard deviation, inverted.
+
+    Parameters
+    ----------
+    nonlinearity : {"linear", "conv2d", "sigmoid", "tanh", "relu", "leaky_relu", "selu"}
+    param : float, optional
+        The negative slope of leaky_relu. Default: 0.01.
+
+    Examples
+    --------
+    >>> calculate_gain("leaky_relu", 0.2)
+    1.3867504905630728
+    """
+    if nonlinearity in ("linear", "conv1d", "conv2d", "conv3d", "sigmoid"):
+        return 1.0
+    if nonlinearity == "tanh":
+        return 5.0 / 3
+    if nonlinearity == "relu":
+        return math.sqrt(2.0)
+    if nonlinearity == "leaky_relu":
+        if param is not None and (isinstance(param, bool) or not isinstance(param, (int, float))):
+            raise ValueError(f"negative_slope {param} not a valid number")
+        slope = 0.01 if param is None else param
+        return math.sqrt(2.0 / (1 + slope**2))
+    if nonlinearity == "selu":
+        return 3.0 / 4
+    raise ValueError(f"Unsupported nonlinearity {nonlinearity}")
+
+
+def constant_(tensor: Any, val: float) -> Any:
+    """Fill with one number."""
+    return _set(tensor, val)
+
+
+def zeros_(tensor: Any) -> Any:
+    """Fill with zeros."""
+    return _set(tensor, 0)
+
+
+def ones_(tensor: Any) -> Any:
+    """Fill with ones."""
+    return _set(tensor, 1)
+
+
+def eye_(tensor: Any) -> Any:
+    """Ones on the diagonal of a matrix."""
+    if len(tensor.shape) != 2:
+        raise ValueError(f"eye_: only tensors with 2 dimensions are supported, got shape {tuple(tensor.shape)}")
+    return _set(tensor, np.eye(*tensor.shape))
+
+
+def dirac_(tensor: Any, groups: int = 1) -> Any:
+    """Filters that pass their input channels through unchanged."""
+    shape = tuple(tensor.shape)
+    if len(shape) not in (3, 4, 5):
+        raise ValueError(f"dirac_: only tensors with 3, 4, or 5 dimensions are supported, got shape {shape}")
+    if shape[0] % groups:
+        raise ValueError(f"dirac_: dim 0 must be divisible by groups, got {shape[0]} and {groups}")
+    values = np.zeros(shape)
+    per_group = shape[0] // groups
+    centre = tuple(k // 2 for k in shape[2:])
+    for group in range(groups):
+        for i in range(min(per_group, shape[1])):
+            values[(group * per_group + i, i, *centre)] = 1
+    return _set(tensor, values)
+
+
+def uniform_(tensor: Any, a: float = 0.0, b: float = 1.0) -> Any:
+    """Uniform in [a, b).
+
+    Examples
+    --------
+    >>> import lamella
+    >>> w = uniform_(lamella.empty(3, 5), -1, 1)
+    """
+    return _set(tensor, generator().uniform(a, b, tuple(tensor.shape)))
+
+
+def normal_(tensor: Any, mean: float = 0.0, std: float = 1.0) -> Any:
+    """Normal with a mean and a standard deviation."""
+    return _set(tensor, generator().normal(mean, std, tuple(tensor.shape)))
+
+
+def trunc_normal_(tensor: Any, mean: float = 0.0, std: float = 1.0, a: float = -2.0, b: float = 2.0) -> Any:
+    """Normal, drawn again until it lies in [a, b]."""
+    if not a < b:
+        raise ValueError(f"trunc_normal_: expected a < b, got {a} and {b}")
+    rng = generator()
+    if mean < a - 2 * std or mean > b + 2 * std:
+        raise ValueError(f"trunc_normal_: [{a}, {b}] lies more than 2 std from the mean {mean}, too far out to draw from")
+    values = rng.normal(mean, std, tuple(tensor.shape))
+    while (outside := (values < a) | (values > b)).any():
+        values[outside] = rng.normal(mean, std, int(outside.sum()))
+    return _set(tensor, values)
+
+
+def xavier_uniform_(tensor: Any, gain: float = 1.0) -> Any:
+    """Uniform in [-b, b), b = gain * sqrt(6 / (fan_in + fan_out)).
+
+    After Glorot and Bengio, AISTATS 2010.
+    """
+    bound = gain * math.sqrt(6.0 / max(1, sum(_fans(tensor, "xavier_uniform_"))))
+    return uniform_(tensor, -bound, bound)
+
+
+def xavier_normal_(tensor: Any, gain: float = 1.0) -> Any:
+    """Normal with standard deviation gain * sqrt(2 / (fan_in + fan_out)).
+
+    After Glorot and Bengio, AISTATS 2010.
+    """
+    return normal_(tensor, 0.0, gain * math.sqrt(2.0 / max(1, sum(_fans(tensor, "xavier_normal_")))))
+
+
+def _kaiming_std(tensor: Any, a: float, mode: str, nonlinearity: str, name: str) -> float:
+    if mode not in ("fan_in", "fan_out"):
+        raise ValueError(f"{name}: mode must be 'fan_in' or 'fan_out', got {mode!r}")
+    fan = _fans(tensor, name)[mode == "fan_out"]
+    return calculate_gain(nonlinearity, a) / math.sqrt(fan) if fan else 0.0
+
+
+def kaiming_uniform_(tensor: Any, a: float = 0, mode: str = "fan_in", nonlinearity: str = "leaky_relu") -> Any:
+    """Uniform in [-b, b), b = gain * sqrt(3 / fan).
+
+    Parameters
+    ----------
+    tensor : Tensor or ndarray, two axes or more: (out, in, *window)
+    a : float
+        The negative slope of the leaky_relu that follows.
+    mode : {"fan_in", "fan_out"}
+        Keep the variance of the forward pass, or of the backward pass.
+    nonlinearity : str
+        See `calculate_gain`.
+
+    Notes
+    -----
+    After He, Zhang, Ren and Sun, ICCV 2015.
+
+    Examples
+    --------
+    >>> import lamella
+    >>> w = kaiming_uniform_(lamella.empty(3, 5), mode="fan_in", nonlinearity="relu")
+    >>> bool(abs(w.data).max() <= (2 * 3 / 5) ** 0.5)
+    True
+    """
+    bound = math.sqrt(3.0) * _kaiming_std(tensor, a, mode, nonlinearity, "kaiming_uniform_")
+    return uniform_(tensor, -bound, bound)
+
+
+def kaiming_normal_(tensor: Any, a: float = 0, mode: str = "fan_in", nonlinearity: str = "leaky_relu") -> Any:
+    """Normal with standard deviation gain / sqrt(fan); arguments as in `kaiming_uniform_`.
+
+    After He, Zhang, Ren and Sun, ICCV 2015.
+    """
+    return normal_(tensor, 0.0, _kaiming_std(tensor, a, mode, nonlinearity, "kaiming_normal_"))
+
+
+def orthogonal_(tensor: Any, gain: float = 1.0) -> Any:
+    """A (semi-)orthogonal matrix (out, in * window), by Gram-Schmidt, run twice, on a random one.
+
+    After Saxe, McClelland and Ganguli, ICLR 2014.
+    """
+    shape = tuple(tensor.shape)
+    if len(shape) < 2:
+        raise ValueError(f"orthogonal_: only tensors with 2 or more dimensions are supported, got shape {shape}")
+    rows, columns = shape[0], math.prod(shape[1:])
+    q = generator().standard_normal((min(rows, columns), max(rows, columns)))
+    for i in range(len(q)):
+        for _ in range(2):
+            q[i] -= ((q[:i] * q[i]).sum(1)[:, None] * q[:i]).sum(0)
+        q[i] /= math.sqrt((q[i] * q[i]).sum())
+    return _set(tensor, gain * (q if rows <= columns else q.T).reshape(shape))
+
+
+def default_weight_(weight: Any) -> Any:
+    """PyTorch's default for the weight of Linear and Conv2d: ``kaiming_uniform_(weight, a=sqrt(5))``, uniform within 1/sqrt(fan_in)."""
+    return kaiming_uniform_(weight, a=math.sqrt(5)) if weight.shape[0] and math.prod(weight.shape) else weight
+
+
+def default_bias_(bias: Any, weight: Any) -> Any:
+    """PyTorch's default for the bias of Linear and Conv2d: uniform within 1/sqrt(fan_in) of the weight."""
+    fan_in, _ = _fans(weight, "default_bias_")
+    bound = 1 / math.sqrt(fan_in) if fan_in > 0 else 0.0
+    return uniform_(bias, -bound, bound)
