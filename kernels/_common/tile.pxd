@@ -81,17 +81,21 @@ cdef inline vec finish(real t, vec v, const Epilogue *e, const real *c, i64 n, i
 cdef inline void tile(
     real t, int mr, int nv, i64 taps, const i64 *ao, const i64 *bo, i64 depth,
     const real *a, i64 ars, i64 aks, const real *b, i64 bls,
-    real *c, i64 ldc, i64 rows, i64 n, const Epilogue *e,
+    i64 bn, real *c, i64 ldc, i64 rows, i64 n, const Epilogue *e,
 ) noexcept nogil:
-    """See the module's docstring. Stores the first `rows` rows and n columns; B is read in whole registers."""
+    """See the module's docstring. Stores the first `rows` rows and n columns. B is read in whole registers,
+    unless bn >= 0 says that only bn columns may be touched (the others count as 0)."""
     cdef vec acc[14][4]
     cdef vec bv[4]
     cdef vec s
     cdef int i, j
     cdef i64 q, _l, left
+    cdef i64 cols[4]
     cdef const real *ap
     cdef const real *bp
     cdef bint simple = e.alpha == 1 and e.beta == 0 and e.bias_kind == BIAS_NONE and e.act == ACT_NONE
+    for j in range(nv):
+        cols[j] = max(<i64>0, min(bn - j * lanes(t), <i64>lanes(t)))
     for i in range(mr):
         for j in range(nv):
             acc[i][j] = v_zero()
@@ -100,7 +104,7 @@ cdef inline void tile(
         bp = b + bo[q]
         for _l in range(depth):
             for j in range(nv):
-                bv[j] = v_load(bp + j * lanes(t))
+                bv[j] = v_load(bp + j * lanes(t)) if bn < 0 else v_load_n(t, bp + j * lanes(t), cols[j])
             for i in range(mr):
                 s = v_set(ap[i * ars])
                 for j in range(nv):
@@ -123,3 +127,34 @@ cdef inline void tile(
                 if left > 0:
                     left = min(left, <i64>lanes(t))
                     v_store_n(t, c + i * ldc + j * lanes(t), left, finish(t, acc[i][j], e, c + i * ldc + j * lanes(t), left, i, j * lanes(t)))
+
+
+cdef extern from "tile.h" nogil:
+    ctypedef void (*tile_f32)(
+        float, int, int, i64, const i64 *, const i64 *, i64, const float *, i64, i64, const float *, i64, i64, float *, i64, i64, i64,
+        const Epilogue *,
+    ) noexcept
+    ctypedef void (*tile_f64)(
+        double, int, int, i64, const i64 *, const i64 *, i64, const double *, i64, i64, const double *, i64, i64, double *, i64, i64, i64,
+        const Epilogue *,
+    ) noexcept
+    void switch_f32 "lm_switch_rows"(
+        tile_f32, float, i64, int, i64, const i64 *, const i64 *, i64, const float *, i64, i64, const float *, i64, i64, float *, i64, i64,
+        i64, const Epilogue *,
+    ) noexcept
+    void switch_f64 "lm_switch_rows"(
+        tile_f64, double, i64, int, i64, const i64 *, const i64 *, i64, const double *, i64, i64, const double *, i64, i64, double *, i64,
+        i64, i64, const Epilogue *,
+    ) noexcept
+
+
+cdef inline void tile_run(
+    real t, i64 mr, int nv, i64 taps, const i64 *ao, const i64 *bo, i64 depth,
+    const real *a, i64 ars, i64 aks, const real *b, i64 bls,
+    i64 bn, real *c, i64 ldc, i64 n, const Epilogue *e,
+) noexcept nogil:
+    """`tile` for 1 <= mr <= LM_MR rows known at run time, all of them stored; nv and the constant strides must be constants at the call."""
+    if real is float:
+        switch_f32(tile[float], t, mr, nv, taps, ao, bo, depth, a, ars, aks, b, bls, bn, c, ldc, mr, n, e)
+    else:
+        switch_f64(tile[double], t, mr, nv, taps, ao, bo, depth, a, ars, aks, b, bls, bn, c, ldc, mr, n, e)

@@ -148,7 +148,7 @@ cdef void block(real t, Context *c, i64 task, i64 slot) noexcept nogil:
                 e.bias = <const real *>c.bias + i0 + ir
             tile(
                 t, LM_MR, LM_NV, 1, &zero, &zero, c.kc, ap + ir * c.kc, 1, LM_MR,
-                <const real *>c.bp + jr * c.kc, LM_NV * lanes(t),
+                <const real *>c.bp + jr * c.kc, LM_NV * lanes(t), -1,
                 <real *>c.out + (i0 + ir) * c.ldc + c.jc + jr, c.ldc, height, width, &e,
             )
 
@@ -188,7 +188,7 @@ cdef void finish_empty(real t, Context *c) noexcept nogil:
             elif e.bias_kind == BIAS_ROW:
                 e.bias = <const real *>c.bias + i
             tile(
-                t, 1, LM_NV, 0, &zero, &zero, 0, <const real *>NULL, 1, 1, <const real *>NULL, 0,
+                t, 1, LM_NV, 0, &zero, &zero, 0, <const real *>NULL, 1, 1, <const real *>NULL, 0, -1,
                 out, c.ldc, 1, min(nr, c.n - j), &e,
             )
 

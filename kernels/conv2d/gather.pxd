@@ -1,0 +1,130 @@
+"""A convolution pass through images as a *gather*, and the packing of its weights.
+
+    dst[n, r, q, :] = sum over taps t of  src[n, r*sy + ty[t], q*sx + tx[t], :] @ wp[t]          pixels outside src are 0
+
+    forward           src = x, dst = out: one gather, taps (i*dh - ph, j*dw - pw), step (sh, sw)
+    backward_input    src = g, dst = dx: the pixels (v, u) = (a, b) modulo (sh, sw) form an output grid of their own; the taps with
+                      (a + ph - i*dh) divisible by sh (b + pw - j*dw by sw) hit it, at step 1, from (a + ph - i*dh) / sh
+
+Taps are sorted by (ty, tx). Packed weights: wp[group][panel of nr output channels][t][input channel][nr], zero-padded to whole panels.
+"""
+from libc.string cimport memset
+
+from lamella.kernels._common.simd cimport LM_NV, LM_VB, lanes
+from lamella.kernels._common.types cimport i64, real
+
+# the order of Conv2dProblem.FIELDS
+cdef enum:
+    MB, IC, IH, IW, OC, OH, OW, KH, KW, SH, SW, PH, PW, DH, DW, GROUPS, BIAS
+
+cdef struct Gather:
+    i64 groups
+    # source
+    const char *src
+    i64 mb, height, width, channels     # channels of all groups
+    i64 depth                           # channels of one group
+    # output grid
+    i64 rows, columns
+    i64 sy, sx
+    char *dst
+    i64 dst_first, dst_image, dst_row, dst_column    # elements
+    i64 n                               # output channels of one group
+    # taps
+    i64 taps
+    i64 *ty
+    i64 *tx
+    i64 *tw                             # where tap t lies in w: i * kw + j
+    i64 y_low, y_high, x_low, x_high    # extent of the taps
+    # weights
+    const char *w
+    i64 w_group, w_in, w_out            # steps in w, elements
+    char *wp
+    i64 panels                          # of nr output channels, per group
+
+
+cdef inline i64 ceil_div(i64 a, i64 b) noexcept nogil:
+    return (a + b - 1) // b
+
+
+cdef inline i64 aligned(i64 nbytes) noexcept nogil:
+    return ceil_div(nbytes, 128) * 128
+
+
+cdef inline void extent(Gather *v) noexcept nogil:
+    cdef i64 t
+    v.y_low = v.y_high = v.x_low = v.x_high = 0
+    for t in range(v.taps):
+        if t == 0 or v.ty[t] < v.y_low:
+            v.y_low = v.ty[t]
+        if t == 0 or v.ty[t] > v.y_high:
+            v.y_high = v.ty[t]
+        if t == 0 or v.tx[t] < v.x_low:
+            v.x_low = v.tx[t]
+        if t == 0 or v.tx[t] > v.x_high:
+            v.x_high = v.tx[t]
+
+
+cdef inline void forward_gather(Gather *v, const i64 *p, i64 item) noexcept nogil:
+    """The one gather of the forward pass; src, dst, w, wp and the tap arrays are the caller's to set."""
+    cdef i64 i, j, t = 0
+    cdef i64 icg = p[IC] // p[GROUPS]
+    v.groups = p[GROUPS]
+    v.mb, v.height, v.width, v.channels, v.depth = p[MB], p[IH], p[IW], p[IC], icg
+    v.rows, v.columns, v.sy, v.sx = p[OH], p[OW], p[SH], p[SW]
+    v.dst_first, v.dst_image, v.dst_row, v.dst_column = 0, p[OH] * p[OW] * p[OC], p[OW] * p[OC], p[OC]
+    v.n = p[OC] // p[GROUPS]
+    v.w_group, v.w_in, v.w_out = v.n * icg * p[KH] * p[KW], p[KH] * p[KW], icg * p[KH] * p[KW]
+    v.panels = ceil_div(v.n, LM_NV * LM_VB // item)
+    v.taps = p[KH] * p[KW]
+    for i in range(p[KH]):
+        for j in range(p[KW]):
+            v.ty[t], v.tx[t], v.tw[t] = i * p[DH] - p[PH], j * p[DW] - p[PW], i * p[KW] + j
+            t += 1
+    extent(v)
+
+
+cdef inline void backward_gather(Gather *v, const i64 *p, i64 item, i64 a, i64 b) noexcept nogil:
+    """The gather of the input pixels (a, b) modulo the stride. It may have no pixels, and it may have no taps (their gradient is 0)."""
+    cdef i64 i, j, y, x, t = 0
+    cdef i64 icg = p[IC] // p[GROUPS]
+    v.groups = p[GROUPS]
+    v.mb, v.height, v.width, v.channels, v.depth = p[MB], p[OH], p[OW], p[OC], p[OC] // p[GROUPS]
+    v.rows = ceil_div(p[IH] - a, p[SH]) if a < p[IH] else 0
+    v.columns = ceil_div(p[IW] - b, p[SW]) if b < p[IW] else 0
+    v.sy = v.sx = 1
+    v.dst_first = (a * p[IW] + b) * p[IC]
+    v.dst_image, v.dst_row, v.dst_column = p[IH] * p[IW] * p[IC], p[SH] * p[IW] * p[IC], p[SW] * p[IC]
+    v.n = icg
+    v.w_group, v.w_in, v.w_out = v.depth * icg * p[KH] * p[KW], icg * p[KH] * p[KW], p[KH] * p[KW]
+    v.panels = ceil_div(v.n, LM_NV * LM_VB // item)
+    for i in range(p[KH] - 1, -1, -1):              # descending taps: ascending source pixels
+        y = a + p[PH] - i * p[DH]
+        if y % p[SH] == 0:
+            for j in range(p[KW] - 1, -1, -1):
+                x = b + p[PW] - j * p[DW]
+                if x % p[SW] == 0:
+                    v.ty[t], v.tx[t], v.tw[t] = y // p[SH], x // p[SW], i * p[KW] + j
+                    t += 1
+    v.taps = t
+    extent(v)
+
+
+cdef inline void pack_weights(real t, Gather *v, i64 task) noexcept nogil:
+    """Pack panel task % panels of group task // panels."""
+    cdef i64 nr = LM_NV * lanes(t)
+    cdef i64 group = task // v.panels
+    cdef i64 first = task % v.panels * nr
+    cdef i64 width = min(nr, v.n - first)
+    cdef const real *w = <const real *>v.w + group * v.w_group + first * v.w_out
+    cdef real *wp = <real *>v.wp + task * v.taps * v.depth * nr
+    cdef i64 block, start, end, ci, q, j
+    if width < nr:
+        memset(wp, 0, v.taps * v.depth * nr * sizeof(real))
+    # 16 input channels at a time: what is written then fits L1 while w is read along its rows
+    for block in range(ceil_div(v.depth, 16)):
+        start = block * 16
+        end = min(start + 16, v.depth)
+        for j in range(width):
+            for ci in range(start, end):
+                for q in range(v.taps):
+                    wp[(q * v.depth + ci) * nr + j] = w[ci * v.w_in + j * v.w_out + v.tw[q]]
