@@ -375,7 +375,7 @@ def scratch(pass_, p):
     cdef cnp.ndarray geometry = p.geometry
     cdef const i64 *g = <const i64 *>cnp.PyArray_DATA(geometry)
     cdef i64 taps = g[KH] * g[KW]
-    cdef i64 shared, band = 0, packed = 0, a, b
+    cdef i64 band = 0, packed = 0, a, b
     cdef void *tables = malloc(tables_bytes(taps))
     if tables == NULL:
         raise MemoryError
