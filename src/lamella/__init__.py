@@ -2,7 +2,7 @@
 
 __version__ = "0.1.0"
 
-from lamella import functional, nn, random
+from lamella import functional, nn, optim, random
 from lamella.creation import arange, empty, eye, full, ones, ones_like, rand, randn, zeros, zeros_like
 from lamella.random import get_rng_state, initial_seed, manual_seed, set_rng_state
 from lamella.registry import get_backend, register_kernel, unregister_kernel, use_backend

@@ -56,15 +56,21 @@ class Implementation:
 class Operation:
     """An operation's passes, with the names of their arrays, and its implementations.
 
-    Passes are written ``forward(p, x, out, scratch)``; outputs are the names after the bar: ``"x | out"``.
+    Passes are written ``forward(p, x, out, scratch)``; outputs are the names after the bar: ``"x | out"``. Arrays that are read and
+    changed in place stand after a second bar, and come last: ``"g | | param buf"``.
     """
 
     passes: dict[str, str]
     implementations: list[Implementation] = field(default_factory=list)
 
     def arguments(self, pass_: str) -> tuple[list[str], list[str]]:
-        inputs, outputs = self.passes[pass_].split("|")
-        return inputs.split(), outputs.split()
+        """The names of the inputs, and of the arrays written: outputs, then those updated in place."""
+        inputs, *written = self.passes[pass_].split("|")
+        return inputs.split(), " ".join(written).split()
+
+    def updated(self, pass_: str) -> int:
+        """How many of the arrays written, the last ones, are updated in place."""
+        return len(self.passes[pass_].split("|")[2].split()) if self.passes[pass_].count("|") > 1 else 0
 
 
 @dataclass(frozen=True)
@@ -91,6 +97,7 @@ OPERATIONS: dict[str, Operation] = {
         rows("cy_direct", "ref"),
     ),
     "activation": Operation({"forward": "x | out", "backward": "g saved | dx"}, rows("cy_flat", "nb_flat", "ref")),
+    "optimizer": Operation({"adam": "h g | | param m v vmax", "sgd": "h g | | param buf"}, rows("cy_flat", "nb_flat", "ref")),
 }
 
 # (backend, ((operation, implementation), ...)); the generation makes old choices unreachable after register_kernel

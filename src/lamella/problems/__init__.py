@@ -4,5 +4,6 @@ from lamella.problems.activation import ACTIVATIONS, ActivationProblem
 from lamella.problems.base import Problem
 from lamella.problems.conv2d import Conv2dProblem
 from lamella.problems.gemm import GemmProblem
+from lamella.problems.optimizer import OptimizerProblem
 
-__all__ = ["ACTIVATIONS", "ActivationProblem", "Conv2dProblem", "GemmProblem", "Problem"]
+__all__ = ["ACTIVATIONS", "ActivationProblem", "Conv2dProblem", "GemmProblem", "OptimizerProblem", "Problem"]

@@ -1,12 +1,13 @@
 """The cases that tests and benchmarks share: one module, one ROW, per operation."""
 
-from lamella.testing.cases import activation, conv2d, gemm
+from lamella.testing.cases import activation, conv2d, gemm, optimizer
 from lamella.testing.cases.base import DTYPE, Row, summed, values
 
 ROWS: dict[str, Row] = {
     "activation": activation.ROW,
     "conv2d": conv2d.ROW,
     "gemm": gemm.ROW,
+    "optimizer": optimizer.ROW,
 }
 
 __all__ = ["DTYPE", "ROWS", "Row", "summed", "values"]

@@ -1,0 +1,240 @@
+"""What all optimizers share: parameter groups, state, saving and loading."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import numpy as np
+
+from lamella.layout import is_dense, like
+from lamella.problems import OptimizerProblem
+from lamella.registry import select
+from lamella.tensor import Tensor, enable_grad
+
+
+class Optimizer:
+    """Base of all optimizers.
+
+    Parameters
+    ----------
+    params : iterable of Tensor, of (name, Tensor), or of dict
+        What to optimize. Dicts are parameter groups: ``{"params": [...], "lr": 0.01}`` overrides the defaults for its parameters.
+    defaults : dict
+        Options of groups that do not set them.
+
+    Attributes
+    ----------
+    param_groups : list of dict
+    state : dict, Tensor -> dict of name -> ndarray
+
+    Raises
+    ------
+    TypeError, ValueError
+        No parameters; something that is no Tensor, not a leaf, or stands in two groups.
+    """
+
+    def __init__(self, params: Iterable[Any], defaults: dict[str, Any]):
+        if isinstance(params, (Tensor, np.ndarray)):
+            raise TypeError(
+                f"{type(self).__name__}: expected an iterable of Tensors or dicts, got a {type(params).__name__}; wrap it: [param]"
+            )
+        self.defaults = defaults
+        self._stepped = False  # what a schedule warns about: its step() must come after ours
+        self.state: defaultdict[Any, dict[str, Any]] = defaultdict(dict)
+        self.param_groups: list[dict[str, Any]] = []
+        groups = list(params)
+        if not groups:
+            raise ValueError(f"{type(self).__name__}: got an empty parameter list; has the model any parameters?")
+        for group in groups if isinstance(groups[0], dict) else [{"params": groups}]:
+            self.add_param_group(group)
+
+    def __repr__(self) -> str:
+        lines = []
+        for i, group in enumerate(self.param_groups):
+            lines.append(f"Parameter Group {i}")
+            lines += [f"    {key}: {value}" for key, value in sorted(group.items()) if key not in ("params", "param_names")]
+        return "\n".join([f"{type(self).__name__} (", *lines, ")"])
+
+    def add_param_group(self, param_group: dict[str, Any]) -> None:
+        """Add a group of parameters, e.g. layers that are unfrozen during training."""
+        name = type(self).__name__
+        if not isinstance(param_group, dict):
+            raise TypeError(f"{name}: expected a parameter group as a dict, got {type(param_group).__name__}")
+        if isinstance(param_group["params"], set):
+            raise TypeError(f"{name}: the order of parameters in a set changes from run to run; use a list")
+        group = dict(param_group)
+        params = [group["params"]] if isinstance(group["params"], Tensor) else list(group["params"])
+        names = [p[0] for p in params if isinstance(p, tuple)]
+        if names and len(names) != len(params):
+            raise ValueError(f"{name}: expected names for all parameters or for none")
+        if names:
+            group["param_names"] = names
+            params = [p[1] for p in params]
+        for i, p in enumerate(params):
+            if not isinstance(p, Tensor):
+                raise TypeError(f"{name}: expected Tensors as parameters, got {type(p).__name__} at {i}")
+            if not p.is_leaf:
+                raise ValueError(f"{name}: can't optimize a non-leaf Tensor (parameter {i}); detach() it")
+        ids = [id(p) for p in params]
+        if len(set(ids)) < len(ids):
+            raise ValueError(f"{name}: a parameter appears twice in one group")
+        if not set(ids).isdisjoint(id(p) for g in self.param_groups for p in g["params"]):
+            raise ValueError(f"{name}: some parameters appear in more than one parameter group")
+        if any(("param_names" in g) != bool(names) for g in self.param_groups):
+            raise ValueError(f"{name}: expected names in all parameter groups or in none")
+        group["params"] = params
+        for key, value in self.defaults.items():
+            group.setdefault(key, value)
+        self._check(group)
+        self.param_groups.append(group)
+
+    def _check(self, group: dict[str, Any]) -> None:
+        """Raise ValueError on options that make no sense."""
+
+    def zero_grad(self, set_to_none: bool = True) -> None:
+        """Forget the gradients, or set them to zero."""
+        for group in self.param_groups:
+            for p in group["params"]:
+                if p.grad is None:
+                    continue
+                if set_to_none:
+                    p.grad = None
+                else:
+                    p.grad.data.fill(0)
+
+    def step(self, closure: Callable[[], Any] | None = None) -> Any:
+        """Update every parameter that has a gradient, in place.
+
+        Parameters
+        ----------
+        closure : callable, optional
+            Recomputes the model and returns the loss, which is passed on.
+        """
+        loss = None
+        if closure is not None:
+            with enable_grad():
+                loss = closure()
+        self._stepped = True
+        for group in self.param_groups:
+            self._step(group)
+        return loss
+
+    def _step(self, group: dict[str, Any]) -> None:
+        raise NotImplementedError
+
+    # what a subclass's _step is made of
+
+    def _ready(self, group: dict[str, Any]) -> list[tuple[Tensor, np.ndarray]]:
+        """The parameters of a group that have a gradient, with it; checked."""
+        ready = []
+        for i, p in enumerate(group["params"]):
+            if p.grad is None:
+                continue
+            g = p.grad.data
+            if g.shape != p.data.shape or g.dtype != p.data.dtype:
+                raise RuntimeError(
+                    f"{type(self).__name__}: parameter {i} is {p.data.dtype} {p.data.shape}, but its gradient {g.dtype} {g.shape}; "
+                    "after replacing a parameter's data call zero_grad()"
+                )
+            if not p.data.flags.writeable:
+                raise ValueError(f"{type(self).__name__}: parameter {i} of shape {p.data.shape} is read-only; give it a copy of its array")
+            ready.append((p, g))
+        return ready
+
+    def _update(
+        self, pass_: str, options: tuple[bool, ...], h: np.ndarray, p: Tensor, g: np.ndarray, names: tuple[str | None, ...]
+    ) -> None:
+        """Run the kernel over a parameter and the named arrays of its state (made of zeros where absent)."""
+        data = (
+            p.data
+            if is_dense(p.data) and p.data.flags.aligned and p.data.dtype.isnative
+            else np.array(p.data, p.data.dtype.newbyteorder("="))
+        )
+        state = self.state[p] if any(names) else {}
+        arrays: list[np.ndarray | None] = []
+        for name in names:
+            if name is None:
+                arrays.append(None)
+                continue
+            s = state.get(name)
+            if s is None:
+                s = np.zeros_like(data)
+            state[name] = s = like(s, data)
+            arrays.append(s)
+        problem = OptimizerProblem.of(data.size, data.dtype, *options)
+        select("optimizer", pass_, problem)(problem, h, like(g, data), data, *arrays)
+        if data is not p.data:
+            p.data[...] = data
+        p._version[0] += 1
+
+    # saving and loading
+
+    def state_dict(self) -> dict[str, Any]:
+        """State and options, structured as PyTorch's, parameters replaced by their number; the arrays are the live ones, not copies.
+
+        Returns
+        -------
+        dict with "state": {number: {name: array}}, "param_groups": [{option: value, "params": [numbers]}]
+        """
+        numbers: dict[int, int] = {}
+        groups = []
+        for group in self.param_groups:
+            for p in group["params"]:
+                numbers[id(p)] = len(numbers)
+            groups.append({**group, "params": [numbers[id(p)] for p in group["params"]]})
+        state = {numbers[id(p)]: dict(values) for p, values in self.state.items() if id(p) in numbers}
+        return {"state": dict(sorted(state.items())), "param_groups": groups}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Continue from a state of this optimizer, or of PyTorch's with its tensors as arrays; the arrays are copied.
+
+        Raises
+        ------
+        ValueError
+            Other numbers of groups, of parameters in a group, or other shapes.
+        """
+        name = type(self).__name__
+        groups, loaded = self.param_groups, state_dict["param_groups"]
+        if len(groups) != len(loaded):
+            raise ValueError(f"{name}: expected a state of {len(groups)} parameter groups, got {len(loaded)}")
+        by_number: dict[Any, Tensor] = {}
+        for i, (group, saved) in enumerate(zip(groups, loaded)):
+            if len(group["params"]) != len(saved["params"]):
+                raise ValueError(
+                    f"{name}: expected a state of {len(group['params'])} parameters in group {i}, got {len(saved['params'])}; "
+                    "is it the state of another model?"
+                )
+            by_number.update(zip(saved["params"], group["params"]))
+        state: defaultdict[Any, dict[str, Any]] = defaultdict(dict)
+        for number, values in state_dict["state"].items():
+            p = by_number.get(number)
+            if p is None:
+                raise ValueError(f"{name}: the state holds parameter {number}, which is in none of its groups")
+            for key, value in values.items():
+                if value is None:
+                    continue
+                array = value.data if isinstance(value, Tensor) else np.asarray(value)
+                if key == "step":
+                    state[p][key] = np.array(array, np.float32).reshape(())
+                elif array.shape != p.data.shape:
+                    raise ValueError(f"{name}: expected {key} of parameter {number} of shape {p.data.shape}, got {array.shape}")
+                else:
+                    copy = np.empty_like(p.data)
+                    copy[...] = array
+                    state[p][key] = copy
+        updated = [
+            {**{k: tuple(v) if isinstance(v, list) and k == "betas" else v for k, v in saved.items()}, "params": group["params"]}
+            for group, saved in zip(groups, loaded)
+        ]
+        for group, old in zip(updated, groups):
+            for key, value in old.items():
+                group.setdefault(key, value)
+            self._check(group)
+        self.state, self.param_groups = state, updated
+
+
+def refuse_differentiable(name: str, differentiable: bool) -> None:
+    if differentiable:
+        raise RuntimeError(f"{name}: differentiable=True is not available: the update runs in place outside the tape")
