@@ -47,6 +47,19 @@ class LRScheduler:
         The optimizer is none.
     KeyError
         last_epoch >= 0 with groups that lack ``initial_lr``.
+
+    Examples
+    --------
+    >>> import lamella
+    >>> class Halving(LRScheduler):
+    ...     def get_lr(self):
+    ...         return [lr / 2**self.last_epoch for lr in self.base_lrs]
+    >>> optimizer = lamella.optim.SGD([lamella.tensor([1.0])], lr=1.0)
+    >>> scheduler = Halving(optimizer)
+    >>> optimizer.step()
+    >>> scheduler.step()
+    >>> scheduler.get_last_lr()
+    [0.5]
     """
 
     optimizer: Optimizer

@@ -33,6 +33,23 @@ class Optimizer:
     ------
     TypeError, ValueError
         No parameters; something that is no Tensor, not a leaf, or stands in two groups.
+
+    Examples
+    --------
+    An optimizer of your own gives `_step`, the update of one group; it changes parameters through the Tensor, so that the tape sees it.
+
+    >>> import lamella
+    >>> class SignDescent(Optimizer):
+    ...     def _step(self, group):
+    ...         with lamella.no_grad():
+    ...             for p in group["params"]:
+    ...                 p.add_(np.sign(p.grad.data), alpha=-group["lr"])
+    >>> w = lamella.tensor([1.0, -2.0], requires_grad=True)
+    >>> optimizer = SignDescent([w], {"lr": 0.25})
+    >>> w.backward(2 * w.data)
+    >>> optimizer.step()
+    >>> w.detach()
+    tensor([ 0.75, -1.75])
     """
 
     def __init__(self, params: Iterable[Any], defaults: dict[str, Any]):

@@ -21,7 +21,10 @@ def reference(operation: str, pass_: str, row: Row, p: Any, inputs: list[Any], o
     arguments = tuple(np.dtype(np.float64) if isinstance(a, np.dtype) else a for a in p.args)
     p64 = row.problem.of(*arguments)
     doubled = [x.astype(np.float64) if x is not None and x.dtype == np.float32 else x for x in inputs]
-    outs = [None if o is None else o.astype(np.float64 if o.dtype.kind == "f" else o.dtype) for o in outputs]
+    outs: list[Any] = [None if o is None else np.empty(o.shape, np.float64 if o.dtype.kind == "f" else o.dtype) for o in outputs]
+    for i in range(len(outputs) - registry.OPERATIONS[operation].updated(pass_), len(outputs)):
+        if outs[i] is not None:
+            outs[i][...] = outputs[i]
     getattr(kernels.load(operation, "ref"), pass_)(p64, *doubled, *outs, registry.EMPTY)
     return outs
 
