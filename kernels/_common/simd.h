@@ -127,7 +127,59 @@ LM_INLINE void lm_store_n_f(void *p, int64_t n, lm_vec v) { memcpy(p, &v, (size_
 LM_INLINE void lm_store_n_d(void *p, int64_t n, lm_vec v) { memcpy(p, &v, (size_t)n * 8); }
 #endif
 
+/* All-ones in the first n lanes. */
+static const int32_t lm_heads[2 * LM_VF] = {
+#if LM_VF == 16
+    -1, -1, -1, -1, -1, -1, -1, -1,
+#endif
+#if LM_VF >= 8
+    -1, -1, -1, -1,
+#endif
+    -1, -1, -1, -1};
+LM_INLINE lm_vec lm_head_f(int64_t n) { return lm_load(lm_heads + LM_VF - n); }
+LM_INLINE lm_vec lm_head_d(int64_t n) { return lm_load(lm_heads + LM_VF - 2 * n); }
+
 /* Sum and maximum over the lanes, always in the same order. */
 LM_INLINE float lm_hsum_f(lm_vec v) { for (int w = LM_VF / 2; w; w /= 2) for (int i = 0; i < w; i++) v[i] += v[i + w]; return v[0]; }
 LM_INLINE double lm_hsum_d(lm_vec x) { lm_vecd v = (lm_vecd)x; for (int w = LM_VD / 2; w; w /= 2) for (int i = 0; i < w; i++) v[i] += v[i + w]; return v[0]; }
+LM_INLINE float lm_hmax_f(lm_vec v) { for (int w = LM_VF / 2; w; w /= 2) for (int i = 0; i < w; i++) v[i] = v[i] > v[i + w] ? v[i] : v[i + w]; return v[0]; }
+LM_INLINE double lm_hmax_d(lm_vec x) { lm_vecd v = (lm_vecd)x; for (int w = LM_VD / 2; w; w /= 2) for (int i = 0; i < w; i++) v[i] = v[i] > v[i + w] ? v[i] : v[i + w]; return v[0]; }
+
+/* Exponents. Adding LM_ROUND to |x| < 2^22 (2^51) rounds x to the nearest integer and leaves it in the low bits of the sum.
+ * lm_scale(v, n) = v * 2^n for a whole number |n| < 250 (2000), rounded once; without AVX-512 in two steps, as 2^n itself may be out of range. */
+#define LM_ROUND_F 12582912.0f
+#define LM_ROUND_D 6755399441055744.0
+typedef uint32_t lm_vecu __attribute__((vector_size(LM_VB)));
+typedef uint64_t lm_vecul __attribute__((vector_size(LM_VB)));
+LM_INLINE lm_vec lm_pow2_f(lm_vec rounded) { return (lm_vec)(((lm_vecu)rounded << 23) + 0x3f800000u); }
+LM_INLINE lm_vec lm_pow2_d(lm_vec rounded) { return (lm_vec)(((lm_vecul)rounded << 52) + 0x3ff0000000000000u); }
+#if defined(__AVX512F__)
+LM_INLINE lm_vec lm_scale_f(lm_vec v, lm_vec n) { return (lm_vec)_mm512_scalef_ps((__m512)v, (__m512)n); }
+LM_INLINE lm_vec lm_scale_d(lm_vec v, lm_vec n) { return (lm_vec)_mm512_scalef_pd((__m512d)v, (__m512d)n); }
+#else
+LM_INLINE lm_vec lm_scale_f(lm_vec v, lm_vec n) {
+    lm_vec half = n * 0.5f + LM_ROUND_F;
+    return v * lm_pow2_f(half) * lm_pow2_f(n - (half - LM_ROUND_F) + LM_ROUND_F);
+}
+LM_INLINE lm_vec lm_scale_d(lm_vec v, lm_vec n) {
+    lm_vecd half = (lm_vecd)n * 0.5 + LM_ROUND_D;
+    return (lm_vec)((lm_vecd)v * (lm_vecd)lm_pow2_d((lm_vec)half) * (lm_vecd)lm_pow2_d((lm_vec)((lm_vecd)n - (half - LM_ROUND_D) + LM_ROUND_D)));
+}
+#endif
+
+/* A positive normal x = m * 2^e with m in [sqrt(1/2), sqrt(2)): lm_exponent gives e as a float, lm_mantissa m. */
+#define LM_SQRT_HALF_F 0x3f3504f3u
+#define LM_SQRT_HALF_D 0x3fe6a09e667f3bcdu
+LM_INLINE lm_vec lm_exponent_f(lm_vec x) {
+    lm_vecu u = ((lm_vecu)x + (0x3f800000u - LM_SQRT_HALF_F)) >> 23;
+    return (lm_vec)(u | 0x4b000000u) - (8388608.0f + 127.0f);
+}
+LM_INLINE lm_vec lm_exponent_d(lm_vec x) {
+    lm_vecul u = ((lm_vecul)x + (0x3ff0000000000000u - LM_SQRT_HALF_D)) >> 52;
+    return (lm_vec)((lm_vecd)(u | 0x4330000000000000u) - (4503599627370496.0 + 1023.0));
+}
+LM_INLINE lm_vec lm_mantissa_f(lm_vec x) { return (lm_vec)((((lm_vecu)x + (0x3f800000u - LM_SQRT_HALF_F)) & 0x007fffffu) + LM_SQRT_HALF_F); }
+LM_INLINE lm_vec lm_mantissa_d(lm_vec x) {
+    return (lm_vec)((((lm_vecul)x + (0x3ff0000000000000u - LM_SQRT_HALF_D)) & 0x000fffffffffffffu) + LM_SQRT_HALF_D);
+}
 #endif

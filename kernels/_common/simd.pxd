@@ -47,6 +47,18 @@ cdef extern from "simd.h" nogil:
     void lm_store_n_d(void *, i64, vec) noexcept
     float lm_hsum_f(vec) noexcept
     double lm_hsum_d(vec) noexcept
+    float lm_hmax_f(vec) noexcept
+    double lm_hmax_d(vec) noexcept
+    vec lm_head_f(i64) noexcept
+    vec lm_head_d(i64) noexcept
+    float LM_ROUND_F
+    double LM_ROUND_D
+    vec lm_scale_f(vec, vec) noexcept
+    vec lm_scale_d(vec, vec) noexcept
+    vec lm_exponent_f(vec) noexcept
+    vec lm_exponent_d(vec) noexcept
+    vec lm_mantissa_f(vec) noexcept
+    vec lm_mantissa_d(vec) noexcept
 
 
 cdef inline int lanes(real t) noexcept nogil:
@@ -154,3 +166,43 @@ cdef inline real v_hsum(real t, vec v) noexcept nogil:
         return lm_hsum_f(v)
     else:
         return lm_hsum_d(v)
+
+
+cdef inline real v_hmax(real t, vec v) noexcept nogil:
+    """The maximum over the lanes; not to be relied on where one is NaN."""
+    if real is float:
+        return lm_hmax_f(v)
+    else:
+        return lm_hmax_d(v)
+
+
+cdef inline vec v_head(real t, i64 n) noexcept nogil:
+    """All ones in the first n lanes, for ``v_select``."""
+    if real is float:
+        return lm_head_f(n)
+    else:
+        return lm_head_d(n)
+
+
+cdef inline vec v_scale(real t, vec a, vec n) noexcept nogil:
+    """a * 2^n for whole numbers n, |n| < 250 (float) or 2000 (double)."""
+    if real is float:
+        return lm_scale_f(a, n)
+    else:
+        return lm_scale_d(a, n)
+
+
+cdef inline vec v_exponent(real t, vec x) noexcept nogil:
+    """e of a positive normal x = m * 2^e, m in [sqrt(1/2), sqrt(2))."""
+    if real is float:
+        return lm_exponent_f(x)
+    else:
+        return lm_exponent_d(x)
+
+
+cdef inline vec v_mantissa(real t, vec x) noexcept nogil:
+    """m of a positive normal x = m * 2^e, m in [sqrt(1/2), sqrt(2))."""
+    if real is float:
+        return lm_mantissa_f(x)
+    else:
+        return lm_mantissa_d(x)

@@ -98,6 +98,21 @@ OPERATIONS: dict[str, Operation] = {
     ),
     "activation": Operation({"forward": "x | out", "backward": "g saved | dx"}, rows("cy_flat", "nb_flat", "ref")),
     "optimizer": Operation({"adam": "h g | | param m v vmax", "sgd": "h g | | param buf"}, rows("cy_flat", "nb_flat", "ref")),
+    "softmax": Operation(
+        {
+            "forward": "x | out",
+            "backward": "g y | dx",
+            "log_forward": "x | out",
+            "log_backward": "g y | dx",
+            "cross_entropy_forward": "x target weight | loss stats total",
+            "cross_entropy_backward": "g x target weight stats total | dx",
+            "cross_entropy_soft_forward": "x target weight | loss stats",
+            "cross_entropy_soft_backward": "g x target weight stats | dx",
+            "nll_forward": "x target weight | loss total",
+            "nll_backward": "g target weight total | dx",
+        },
+        rows("cy_rows", "ref"),
+    ),
 }
 
 # (backend, ((operation, implementation), ...)); the generation makes old choices unreachable after register_kernel

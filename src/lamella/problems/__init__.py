@@ -5,5 +5,14 @@ from lamella.problems.base import Problem
 from lamella.problems.conv2d import Conv2dProblem
 from lamella.problems.gemm import GemmProblem
 from lamella.problems.optimizer import OptimizerProblem
+from lamella.problems.softmax import SoftmaxProblem
 
-__all__ = ["ACTIVATIONS", "ActivationProblem", "Conv2dProblem", "GemmProblem", "OptimizerProblem", "Problem"]
+__all__ = [
+    "ACTIVATIONS",
+    "ActivationProblem",
+    "Conv2dProblem",
+    "GemmProblem",
+    "OptimizerProblem",
+    "Problem",
+    "SoftmaxProblem",
+]

@@ -1,0 +1,136 @@
+"""exp, log, tanh and the logistic function on vector registers, float and double.
+
+Every lane is computed by the same branch-free arithmetic, so a value never
+depends on its neighbours. NaN propagates; limits are reached without overflow
+on the way. The bounds below are tested; results that would be denormal may be 0.
+
+    v_exp       2 ulp     0 at -inf, inf where e^x is beyond the largest number
+    v_log       2 ulp     -inf at 0, NaN below
+    v_sigmoid   4 ulp     1 / (1 + exp(-x))
+    v_tanh      4 ulp     odd, exactly +-1 beyond +-9.1 (+-19.1)
+
+exp      x = n ln2 + r, |r| <= ln2 / 2, with ln2 in two parts of which the first times n is exact (Cody and Waite);
+         e^x = 2^n (1 + r + r^2 q(r)), q the Chebyshev fit of (e^r - 1 - r) / r^2
+log      x = 2^n (1 + f), s = f / (2 + f):  log x = n ln2 + f - (f^2/2 - s (f^2/2 + s^2 R(s^2))), R the fit of (2 atanh(s)/s - 2) / s^2
+tanh     e = e^(2|x|) - 1 from the parts of the above without cancellation; tanh |x| = e / (e + 2)
+
+After    Cody and Waite, Software Manual for the Elementary Functions, 1980; Tang, ACM TOMS 15(2), 1989.
+"""
+from lamella.kernels._common.simd cimport (
+    LM_ROUND_D, LM_ROUND_F,
+    v_add, v_and, v_andnot, v_div, v_eq, v_exponent, v_fma, v_gt, v_mantissa, v_max, v_min, v_mul, v_or, v_scale, v_select, v_set, v_sub, v_zero, vec,
+)
+from lamella.kernels._common.types cimport real
+
+cdef extern from "math.h" nogil:
+    double INFINITY
+    double NAN
+
+
+cdef inline vec reduce_exp(real t, vec x, vec *n) noexcept nogil:
+    """r of x = n ln2 + r."""
+    cdef vec whole
+    if real is float:
+        whole = v_sub(t, v_fma(t, x, v_set(<real>1.4426950408889634), v_set(LM_ROUND_F)), v_set(LM_ROUND_F))
+        x = v_fma(t, whole, v_set(<real>-0.693359375), x)
+        x = v_fma(t, whole, v_set(<real>2.1219444005469058e-4), x)
+    else:
+        whole = v_sub(t, v_fma(t, x, v_set(<real>1.4426950408889634), v_set(LM_ROUND_D)), v_set(LM_ROUND_D))
+        x = v_fma(t, whole, v_set(<real>-0.693145751953125), x)
+        x = v_fma(t, whole, v_set(<real>-1.4286068203094172e-6), x)
+    n[0] = whole
+    return x
+
+
+cdef inline vec exp_poly(real t, vec r) noexcept nogil:
+    """e^r - 1 for |r| <= ln2 / 2, with a small relative error."""
+    cdef vec q
+    if real is float:
+        q = v_set(<real>0.0013926213466332443)
+        q = v_fma(t, q, r, v_set(<real>0.0083632029715758549))
+        q = v_fma(t, q, r, v_set(<real>0.041666554437685939))
+        q = v_fma(t, q, r, v_set(<real>0.16666576845993976))
+        q = v_fma(t, q, r, v_set(<real>0.5))
+    else:
+        q = v_set(<real>2.5100424157005067e-8)
+        q = v_fma(t, q, r, v_set(<real>2.7620138719733996e-7))
+        q = v_fma(t, q, r, v_set(<real>2.7557268378684193e-6))
+        q = v_fma(t, q, r, v_set(<real>2.4801521190217728e-5))
+        q = v_fma(t, q, r, v_set(<real>1.9841269863105869e-4))
+        q = v_fma(t, q, r, v_set(<real>0.0013888888917281793))
+        q = v_fma(t, q, r, v_set(<real>0.0083333333333300513))
+        q = v_fma(t, q, r, v_set(<real>0.041666666666623992))
+        q = v_fma(t, q, r, v_set(<real>0.16666666666666667))
+        q = v_fma(t, q, r, v_set(<real>0.5000000000000001))
+    return v_fma(t, v_mul(t, r, r), q, r)
+
+
+cdef inline vec v_exp(real t, vec x) noexcept nogil:
+    """e^x within 2 ulp."""
+    cdef vec n, r
+    if real is float:
+        x = v_max(t, v_set(<real>-104), v_min(t, v_set(<real>89), x))
+    else:
+        x = v_max(t, v_set(<real>-746), v_min(t, v_set(<real>710), x))
+    r = reduce_exp(t, x, &n)
+    return v_scale(t, v_add(t, exp_poly(t, r), v_set(<real>1)), n)
+
+
+cdef inline vec v_log(real t, vec x) noexcept nogil:
+    """log x within 2 ulp."""
+    cdef vec n, f, s, z, h, p, y, tiny, u
+    if real is float:
+        tiny = v_gt(t, v_set(<real>1.1754943508222875e-38), x)
+    else:
+        tiny = v_gt(t, v_set(<real>2.2250738585072014e-308), x)
+    u = v_select(tiny, v_mul(t, x, v_set(<real>18014398509481984.0)), x)     # 2^54 lifts denormals
+    n = v_sub(t, v_exponent(t, u), v_and(tiny, v_set(<real>54)))
+    f = v_sub(t, v_mantissa(t, u), v_set(<real>1))
+    s = v_div(t, f, v_add(t, f, v_set(<real>2)))
+    z = v_mul(t, s, s)
+    h = v_mul(t, v_mul(t, f, f), v_set(<real>0.5))
+    if real is float:
+        p = v_set(<real>0.23331040834029353)
+        p = v_fma(t, p, z, v_set(<real>0.28550799730209069))
+        p = v_fma(t, p, z, v_set(<real>0.40000122025712325))
+        p = v_fma(t, p, z, v_set(<real>0.66666666554269726))
+    else:
+        p = v_set(<real>0.14617128399807300)
+        p = v_fma(t, p, z, v_set(<real>0.15331666676597174))
+        p = v_fma(t, p, z, v_set(<real>0.18182890778026130))
+        p = v_fma(t, p, z, v_set(<real>0.22222211112104947))
+        p = v_fma(t, p, z, v_set(<real>0.28571428626114518))
+        p = v_fma(t, p, z, v_set(<real>0.39999999999899198))
+        p = v_fma(t, p, z, v_set(<real>0.66666666666666697))
+    y = v_mul(t, s, v_fma(t, z, p, h))
+    if real is float:
+        y = v_fma(t, n, v_set(<real>-2.1219444005469058e-4), y)
+        y = v_fma(t, n, v_set(<real>0.693359375), v_sub(t, f, v_sub(t, h, y)))
+    else:
+        y = v_fma(t, n, v_set(<real>1.4286068203094172e-6), y)
+        y = v_fma(t, n, v_set(<real>0.693145751953125), v_sub(t, f, v_sub(t, h, y)))
+    y = v_select(v_gt(t, v_set(<real>INFINITY), x), y, x)                           # inf and NaN are their own logarithms
+    y = v_select(v_eq(t, x, v_zero()), v_set(<real>-INFINITY), y)
+    return v_select(v_gt(t, v_zero(), x), v_set(<real>NAN), y)
+
+
+cdef inline vec v_sigmoid(real t, vec x) noexcept nogil:
+    """1 / (1 + e^-x) within 4 ulp; an overflow of e^-x gives 0."""
+    cdef vec one = v_set(<real>1)
+    return v_div(t, one, v_add(t, one, v_exp(t, v_sub(t, v_zero(), x))))
+
+
+cdef inline vec v_tanh(real t, vec x) noexcept nogil:
+    """tanh x within 4 ulp."""
+    cdef vec sign = v_set(<real>-0.0)
+    cdef vec one = v_set(<real>1)
+    cdef vec n, r, power, e
+    e = v_andnot(sign, x)
+    if real is float:       # beyond these, tanh rounds to 1
+        e = v_min(t, v_set(<real>9.1), e)
+    else:
+        e = v_min(t, v_set(<real>19.1), e)
+    r = reduce_exp(t, v_add(t, e, e), &n)
+    power = v_scale(t, one, n)
+    e = v_fma(t, power, exp_poly(t, r), v_sub(t, power, one))
+    return v_or(v_div(t, e, v_add(t, e, v_set(<real>2))), v_and(sign, x))
