@@ -13,3 +13,21 @@ from lamella.threads import register_threadpoolctl as _register_threadpoolctl
 
 set_num_threads(_default_num_threads())
 _register_threadpoolctl()
+
+# imported when first used: they cost more than the rest of the package together
+_LAZY: dict[str, str | None] = {"data": None}  # name -> module that holds it, None: it is the module
+
+
+def __getattr__(name: str) -> object:
+    if name not in _LAZY:
+        raise AttributeError(f"module 'lamella' has no attribute {name!r}")
+    import importlib
+
+    where = _LAZY[name]
+    value = importlib.import_module(f"lamella.{where or name}")
+    globals()[name] = found = value if where is None else getattr(value, name)
+    return found
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_LAZY})

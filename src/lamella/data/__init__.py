@@ -1,0 +1,7 @@
+"""Datasets and how to walk through them in batches."""
+
+from lamella.data import datasets, transforms
+from lamella.data.dataset import Dataset, Subset, TensorDataset, random_split
+from lamella.data.loader import DataLoader
+
+__all__ = ["DataLoader", "Dataset", "Subset", "TensorDataset", "datasets", "random_split", "transforms"]
