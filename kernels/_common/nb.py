@@ -13,19 +13,20 @@ of 8-byte words and runs a *task* over it:
         x = floats(c[0])                                   the memory at an address: x[i]; array_f32 / array_f64
 
 Tasks run without the GIL and cannot raise; they index memory without checks.
-Numba does not notice a change in another file, so each factory of tasks takes KEY, a hash of
-this file, into its closure: it becomes part of the key under which the compiled code is cached.
+Numba does not notice a change in another file, so each factory of tasks takes KEY, a hash of the nb*.py files here
+and the instruction set in use, into its closure: it becomes part of the key under which the compiled code is cached.
 """
 
 import hashlib
 from pathlib import Path
 
 import numpy as np
+from lamella.kernels import ISA
 from lamella.kernels._common import pool
 from numba import carray, cfunc, njit, types
 from numba.extending import intrinsic
 
-KEY = hashlib.sha256(Path(__file__).read_bytes()).hexdigest()
+KEY = hashlib.sha256(b"".join(path.read_bytes() for path in sorted(Path(__file__).parent.glob("nb*.py")))).hexdigest() + ISA
 OPTIONS = {"error_model": "numpy", "boundscheck": False, "cache": True}
 ANY_SLOTS = 1 << 20
 _WORDS = 1 << 20  # carray wants a length; nothing is checked against it

@@ -1,0 +1,166 @@
+"""The register tile of _common/tile.pxd for Numba, emitted as LLVM IR.
+
+    C[i, j] = sum over taps q and depth l of  A[q][i, l] * B[q][l, j]  (+ C[i, j])          i < mr, j < nv registers
+
+`tile(dtype, mr, nv, masked)` returns a function for tasks:
+
+    f(taps, ao, bo, depth, a, ars, aks, b, bls, n, c, ldc, add)
+
+a, b, c, ao, bo are addresses, strides count elements, ao and bo hold the offsets of the taps. All nv registers of each row are stored. `add`: C is
+added to instead of replaced. masked: only the first n columns of B are read, the others count as 0.
+
+One intrinsic emits the whole loop nest: the accumulators are phi nodes of <lanes x float> and so stay in registers; built from many small
+intrinsics over Numba variables, each would become a stack slot. The explicit vector type also keeps AVX-512 registers where LLVM
+prefers 256 bits for its own vectorisation.
+"""
+
+from functools import cache
+
+import numpy as np
+from lamella.kernels import ISA
+from llvmlite import ir
+from numba import types
+from numba.extending import intrinsic
+
+VECTOR_BYTES = {"v4": 64, "v3": 32, "base": 16}[ISA]
+MR, NV = (14, 2) if ISA == "v4" else (6, 2)
+_FMA = ISA != "base"
+_I64 = ir.IntType(64)
+_I32 = ir.IntType(32)
+_ARGUMENTS = 13
+
+
+def lanes(dtype):
+    return VECTOR_BYTES // np.dtype(dtype).itemsize
+
+
+class _Emitter:
+    """IR building with the element type fixed."""
+
+    def __init__(self, builder, dtype):
+        self.b = builder
+        self.dtype = np.dtype(dtype)
+        self.element = ir.FloatType() if self.dtype == np.float32 else ir.DoubleType()
+        self.lanes = lanes(dtype)
+        self.vector = ir.VectorType(self.element, self.lanes)
+        self.suffix = f"v{self.lanes}f{8 * self.dtype.itemsize}"
+
+    def declare(self, name, result, arguments):
+        module = self.b.module
+        return module.globals.get(name) or ir.Function(module, ir.FunctionType(result, arguments), name)
+
+    def address(self, base, elements, size=None):
+        return self.b.add(base, self.b.mul(elements, ir.Constant(_I64, size or self.dtype.itemsize)))
+
+    def load(self, address, kind):
+        value = self.b.load(self.b.inttoptr(address, kind.as_pointer()))
+        value.align = 8 if kind is _I64 else self.dtype.itemsize
+        return value
+
+    def store(self, value, address):
+        self.b.store(value, self.b.inttoptr(address, value.type.as_pointer())).align = self.dtype.itemsize
+
+    def splat(self, scalar, kind):
+        vector = ir.VectorType(kind, self.lanes)
+        one = self.b.insert_element(ir.Constant(vector, ir.Undefined), scalar, ir.Constant(_I32, 0))
+        return self.b.shuffle_vector(one, ir.Constant(vector, ir.Undefined), ir.Constant(ir.VectorType(_I32, self.lanes), [0] * self.lanes))
+
+    def fma(self, x, y, z):
+        if not _FMA:  # without the instruction llvm.fma is a library call
+            return self.b.fadd(self.b.fmul(x, y), z)
+        return self.b.call(self.declare(f"llvm.fma.{self.suffix}", self.vector, [self.vector] * 3), [x, y, z])
+
+    def first(self, n):
+        """The mask of the first n lanes (none for n <= 0)."""
+        iota = ir.Constant(ir.VectorType(_I64, self.lanes), list(range(self.lanes)))
+        return self.b.icmp_signed("<", iota, self.splat(n, _I64))
+
+    def load_masked(self, address, mask):
+        pointer = self.vector.as_pointer()
+        function = self.declare(f"llvm.masked.load.{self.suffix}.p0", self.vector, [pointer, _I32, mask.type, self.vector])
+        zero = ir.Constant(self.vector, [0.0] * self.lanes)
+        return self.b.call(function, [self.b.inttoptr(address, pointer), ir.Constant(_I32, self.dtype.itemsize), mask, zero])
+
+
+def _emit(builder, dtype, mr, nv, masked, arguments):
+    taps, ao, bo, depth, a, ars, aks, b, bls, n, c, ldc, add = arguments
+    e = _Emitter(builder, dtype)
+    zero = ir.Constant(e.vector, [0.0] * e.lanes)
+    i64 = lambda value: ir.Constant(_I64, value)  # noqa: E731
+    item = e.dtype.itemsize
+    steps = [builder.mul(ars, i64(i * item)) for i in range(mr)]
+    a_step, b_step = builder.mul(aks, i64(item)), builder.mul(bls, i64(item))
+    masks = [e.first(builder.sub(n, i64(j * e.lanes))) for j in range(nv)] if masked else None
+    entry = builder.block
+    tap_head, tap_body, depth_head, depth_body, tap_next, done = (
+        builder.append_basic_block(name) for name in ("tap_head", "tap_body", "depth_head", "depth_body", "tap_next", "done")
+    )
+    builder.branch(tap_head)
+
+    builder.position_at_end(tap_head)
+    q = builder.phi(_I64)
+    outer = [builder.phi(e.vector) for _ in range(mr * nv)]
+    q.add_incoming(i64(0), entry)
+    for acc in outer:
+        acc.add_incoming(zero, entry)
+    builder.cbranch(builder.icmp_signed("<", q, taps), tap_body, done)
+
+    builder.position_at_end(tap_body)
+    a0 = e.address(a, e.load(e.address(ao, q, 8), _I64))
+    b0 = e.address(b, e.load(e.address(bo, q, 8), _I64))
+    builder.branch(depth_head)
+
+    builder.position_at_end(depth_head)
+    l, ap, bp = builder.phi(_I64), builder.phi(_I64), builder.phi(_I64)
+    inner = [builder.phi(e.vector) for _ in range(mr * nv)]
+    for phi, start in zip([l, ap, bp, *inner], [i64(0), a0, b0, *outer]):
+        phi.add_incoming(start, tap_body)
+    builder.cbranch(builder.icmp_signed("<", l, depth), depth_body, tap_next)
+
+    builder.position_at_end(depth_body)
+    rows = []
+    for j in range(nv):
+        at = builder.add(bp, i64(j * VECTOR_BYTES))
+        rows.append(e.load_masked(at, masks[j]) if masks else e.load(at, e.vector))
+    summed = []
+    for i in range(mr):
+        x = e.splat(e.load(builder.add(ap, steps[i]), e.element), e.element)
+        summed += [e.fma(x, rows[j], inner[i * nv + j]) for j in range(nv)]
+    step = [builder.add(l, i64(1)), builder.add(ap, a_step), builder.add(bp, b_step), *summed]
+    for phi, value in zip([l, ap, bp, *inner], step):
+        phi.add_incoming(value, depth_body)
+    builder.branch(depth_head)
+
+    builder.position_at_end(tap_next)
+    for phi, value in zip([q, *outer], [builder.add(q, i64(1)), *inner]):
+        phi.add_incoming(value, tap_next)
+    builder.branch(tap_head)
+
+    builder.position_at_end(done)
+    plus, plain, end = (builder.append_basic_block(name) for name in ("plus", "plain", "end"))
+    builder.cbranch(builder.icmp_signed("!=", add, i64(0)), plus, plain)
+    for block, accumulate in ((plus, True), (plain, False)):
+        builder.position_at_end(block)
+        for i in range(mr):
+            row = e.address(c, builder.mul(ldc, i64(i)))
+            for j in range(nv):
+                at = builder.add(row, i64(j * VECTOR_BYTES))
+                value = outer[i * nv + j]
+                e.store(builder.fadd(value, e.load(at, e.vector)) if accumulate else value, at)
+        builder.branch(end)
+    builder.position_at_end(end)
+
+
+@cache
+def tile(dtype, mr, nv, masked=False):
+    """The tile of mr rows by nv registers as a function that Numba code can call (see the module's docstring)."""
+
+    @intrinsic
+    def f(typingctx, taps, ao, bo, depth, a, ars, aks, b, bls, n, c, ldc, add):
+        def codegen(context, builder, signature, arguments):
+            _emit(builder, dtype, mr, nv, masked, arguments)
+            return context.get_dummy_value()
+
+        return types.void(*[types.int64] * _ARGUMENTS), codegen
+
+    return f
