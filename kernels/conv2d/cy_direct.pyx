@@ -27,11 +27,11 @@ from libc.stdlib cimport free, malloc
 from libc.string cimport memcpy, memset
 
 from lamella.kernels._common.pool cimport ANY_SLOTS, parallel_for
-from lamella.kernels._common.simd cimport LM_MR, LM_NV, LM_VB, lanes, v_add, v_load, v_load_n, v_store, v_zero, vec
+from lamella.kernels._common.simd cimport LM_MR, LM_NV, LM_VB, lanes
 from lamella.kernels._common.tile cimport BIAS_COLUMN, Epilogue, plain, tile_run
 from lamella.kernels._common.types cimport i64, real
 from lamella.kernels.conv2d.gather cimport (
-    KH, KW, SH, SW, Gather, aligned, backward_gather, ceil_div, forward_gather, pack_weights,
+    CHUNKS, KH, KW, PRIVATE, SH, SW, Gather, add_pixels, aligned, backward_gather, ceil_div, channels_tile, forward_gather, pack_weights, sum_private,
 )
 
 cnp.import_array()
@@ -39,8 +39,6 @@ cnp.import_array()
 cdef enum:
     BAND = 160 * 1024       # bytes of an image band: with a panel of weights, well inside L2
     UNITS = 16              # tasks wanted at least, so that a few threads share the work evenly
-    CHUNKS = 8              # private copies of dw at most
-    PRIVATE = 32 << 20      # bytes of all private copies at most
     MAX_ROWS = 128          # rows of a band at most
 
 
@@ -61,11 +59,7 @@ cdef struct Direct:
     double rate                     # flops per ns of one thread
     const char *bias
     # backward_weight
-    i64 chunks, blocks, block_panels
-    i64 k                           # a private dw: per panel k rows and one more for db, nr wide
-    char *private_
-    char *dw
-    char *db
+    i64 blocks, block_panels
 
 
 cdef void plan(Direct *d) noexcept nogil:
@@ -187,33 +181,6 @@ cdef void band_task(real t, Direct *d, i64 task, i64 slot) noexcept nogil:
                     q += d.mr
 
 
-cdef void channels_tile(
-    real t, i64 mr, i64 n, i64 rows, const i64 *ao, const i64 *bo, i64 depth, const real *a, i64 aks, const real *g, i64 gls,
-    real *c, i64 ldc, const Epilogue *e,
-) noexcept nogil:
-    """mr rows of dw times the first n channels of a panel: g is read in place, so the last panel is masked."""
-    if n == LM_NV * lanes(t):
-        tile_run(t, mr, LM_NV, rows, ao, bo, depth, a, 1, aks, g, gls, -1, c, ldc, n, e)
-    elif n <= lanes(t):
-        tile_run(t, mr, 1, rows, ao, bo, depth, a, 1, aks, g, gls, n, c, ldc, lanes(t), e)
-    else:
-        tile_run(t, mr, LM_NV, rows, ao, bo, depth, a, 1, aks, g, gls, n, c, ldc, LM_NV * lanes(t), e)
-
-
-cdef inline void add_pixels(real t, real *sums, i64 n, const real *g, i64 rows, i64 row, i64 columns, i64 column) noexcept nogil:
-    """sums[:n] += g over rows x columns pixels, n channels of a panel."""
-    cdef i64 j, left, r, q
-    cdef vec s
-    for j in range(LM_NV):
-        left = min(n - j * lanes(t), <i64>lanes(t))
-        if left > 0:
-            s = v_zero()
-            for r in range(rows):
-                for q in range(columns):
-                    s = v_add(t, s, v_load_n(t, g + r * row + q * column + j * lanes(t), left))
-            v_store(sums + j * lanes(t), v_add(t, s, v_load(sums + j * lanes(t))))
-
-
 cdef void chunk_task(real t, Direct *d, i64 task, i64 slot) noexcept nogil:
     """The private dw of a chunk of units (image, band, strip), for a block of panels."""
     cdef Gather *v = &d.v
@@ -232,9 +199,9 @@ cdef void chunk_task(real t, Direct *d, i64 task, i64 slot) noexcept nogil:
     cdef Epilogue e = plain()
     # rows of a band are the batch of the tile; these offsets are the same for every task
     mr = ceil_div(d.run_depth, ceil_div(d.run_depth, LM_MR))
-    memset(<real *>d.private_ + (chunk * v.groups * v.panels + first) * (d.k + 1) * nr, 0, (last - first) * (d.k + 1) * nr * sizeof(real))
+    memset(<real *>d.v.private_ + (chunk * v.groups * v.panels + first) * (d.v.k + 1) * nr, 0, (last - first) * (d.v.k + 1) * nr * sizeof(real))
     e.beta = 1
-    for unit in range(chunk * units // d.chunks, (chunk + 1) * units // d.chunks):
+    for unit in range(chunk * units // d.v.chunks, (chunk + 1) * units // d.v.chunks):
         image = unit // per_image
         r0 = unit // d.strips % d.bands * d.band_rows
         q0 = unit % d.strips * d.band_columns
@@ -246,7 +213,7 @@ cdef void chunk_task(real t, Direct *d, i64 task, i64 slot) noexcept nogil:
             panel = both % v.panels
             n = min(nr, v.n - panel * nr)
             g = <const real *>v.dst + image * v.dst_image + r0 * v.dst_row + q0 * v.dst_column + group * v.n + panel * nr
-            c = <real *>d.private_ + (chunk * v.groups * v.panels + both) * (d.k + 1) * nr
+            c = <real *>d.v.private_ + (chunk * v.groups * v.panels + both) * (d.v.k + 1) * nr
             for run in range(d.runs):
                 i = 0
                 while i < d.run_depth:
@@ -256,35 +223,8 @@ cdef void chunk_task(real t, Direct *d, i64 task, i64 slot) noexcept nogil:
                         c + (run * d.run_depth + i) * nr, nr, &e,
                     )
                     i += mr
-            if d.db != NULL:
-                add_pixels(t, c + d.k * nr, n, g, rows, v.dst_row, columns, v.dst_column)
-
-
-cdef void sum_task(real t, Direct *d, i64 task, i64 slot) noexcept nogil:
-    """Add up the private copies of one panel, in order, and lay the sum out as dw and db."""
-    cdef Gather *v = &d.v
-    cdef i64 nr = LM_NV * lanes(t)
-    cdef i64 size = (d.k + 1) * nr
-    cdef i64 step = v.groups * v.panels * size
-    cdef i64 group = task // v.panels
-    cdef i64 first = task % v.panels * nr
-    cdef i64 n = min(nr, v.n - first)
-    cdef real *c = <real *>d.private_ + task * size
-    cdef real *dw = <real *>d.dw + group * v.w_group + first * v.w_out
-    cdef i64 chunk, i, block, start, end, ci, q, j
-    for i in range(size // lanes(t)):
-        for chunk in range(1, d.chunks):
-            v_store(c + i * lanes(t), v_add(t, v_load(c + i * lanes(t)), v_load(c + chunk * step + i * lanes(t))))
-    for block in range(ceil_div(v.depth, 16)):      # 16 input channels at a time: they stay in L1 while dw is written along its rows
-        start = block * 16
-        end = min(start + 16, v.depth)
-        for j in range(n):
-            for ci in range(start, end):
-                for q in range(v.taps):
-                    dw[ci * v.w_in + j * v.w_out + v.tw[q]] = c[(q * v.depth + ci) * nr + j]
-    if d.db != NULL:
-        for j in range(n):
-            (<real *>d.db)[group * v.n + first + j] = c[d.k * nr + j]
+            if d.v.db != NULL:
+                add_pixels(t, c + d.v.k * nr, n, g, rows, v.dst_row, columns, v.dst_column)
 
 
 cdef void pack_f32(void *d, i64 task, i64 slot) noexcept nogil:
@@ -312,11 +252,11 @@ cdef void chunk_f64(void *d, i64 task, i64 slot) noexcept nogil:
 
 
 cdef void sum_f32(void *d, i64 task, i64 slot) noexcept nogil:
-    sum_task(<float>0, <Direct *>d, task, slot)
+    sum_private(<float>0, &(<Direct *>d).v, task)
 
 
 cdef void sum_f64(void *d, i64 task, i64 slot) noexcept nogil:
-    sum_task(<double>0, <Direct *>d, task, slot)
+    sum_private(<double>0, &(<Direct *>d).v, task)
 
 
 cdef void set_tables(Direct *d, i64 *tables, i64 taps) noexcept nogil:
@@ -339,9 +279,9 @@ cdef void divide(Direct *d) noexcept nogil:
     cdef i64 panels = v.groups * v.panels
     cdef i64 nr = LM_NV * LM_VB // d.item
     cdef i64 units = v.mb * d.bands * d.strips
-    d.k = v.taps * v.depth
-    d.chunks = max(<i64>1, min(<i64>CHUNKS, min(units, PRIVATE // (panels * (d.k + 1) * nr * d.item))))
-    d.block_panels = ceil_div(panels, min(panels, ceil_div(CHUNKS, d.chunks)))
+    d.v.k = v.taps * v.depth
+    d.v.chunks = max(<i64>1, min(<i64>CHUNKS, min(units, PRIVATE // (panels * (d.v.k + 1) * nr * d.item))))
+    d.block_panels = ceil_div(panels, min(panels, ceil_div(CHUNKS, d.v.chunks)))
     d.blocks = ceil_div(panels, d.block_panels)
     for r in range(d.band_rows):
         d.ao[d.runs + r] = r * v.sy * d.pitch * v.channels
@@ -395,7 +335,7 @@ def scratch(pass_, p):
         packed = packed_bytes(&d.v, d.item)
         if pass_ == "backward_weight":
             divide(&d)
-            packed = aligned(d.chunks * d.v.groups * d.v.panels * (d.k + 1) * LM_NV * LM_VB)
+            packed = aligned(d.v.chunks * d.v.groups * d.v.panels * (d.v.k + 1) * LM_NV * LM_VB)
     free(tables)
     return tables_bytes(taps) + packed, band
 
@@ -465,21 +405,21 @@ def backward_weight(p, cnp.ndarray x, cnp.ndarray g, cnp.ndarray dw, db, cnp.nda
     used = lay_out(&d, scratch, q[KH] * q[KW])
     d.v.src = cnp.PyArray_BYTES(x)
     d.v.dst = cnp.PyArray_BYTES(g)          # the gather's output grid is g: read, not written
-    d.dw = cnp.PyArray_BYTES(dw)
-    d.db = cnp.PyArray_BYTES(db) if db is not None else NULL
-    d.private_ = base + used
+    d.v.dw = cnp.PyArray_BYTES(dw)
+    d.v.db = cnp.PyArray_BYTES(db) if db is not None else NULL
+    d.v.private_ = base + used
     with nogil:
         forward_gather(&d.v, q, d.item)
         plan(&d)
         divide(&d)
-        used += aligned(d.chunks * d.v.groups * d.v.panels * (d.k + 1) * LM_NV * LM_VB)
+        used += aligned(d.v.chunks * d.v.groups * d.v.panels * (d.v.k + 1) * LM_NV * LM_VB)
         d.band = base + used
-        flops = 2.0 * d.v.mb * d.v.rows * d.v.columns * d.v.groups * d.v.n * d.k
+        flops = 2.0 * d.v.mb * d.v.rows * d.v.columns * d.v.groups * d.v.n * d.v.k
         parallel_for(
-            chunk_f64 if d.double_precision else chunk_f32, &d, d.chunks * d.blocks, flops / d.rate,
+            chunk_f64 if d.double_precision else chunk_f32, &d, d.v.chunks * d.blocks, flops / d.rate,
             ANY_SLOTS if d.band_bytes == 0 else (size - used) // d.band_bytes,
         )
         parallel_for(
             sum_f64 if d.double_precision else sum_f32, &d, d.v.groups * d.v.panels,
-            (d.chunks * 0.1 + 0.7) * d.v.groups * d.v.panels * d.k * LM_NV * LM_VB / d.item, ANY_SLOTS,
+            (d.v.chunks * 0.1 + 0.7) * d.v.groups * d.v.panels * d.v.k * LM_NV * LM_VB / d.item, ANY_SLOTS,
         )

@@ -10,12 +10,18 @@ Taps are sorted by (ty, tx). Packed weights: wp[group][panel of nr output channe
 """
 from libc.string cimport memset
 
-from lamella.kernels._common.simd cimport LM_NV, LM_VB, lanes
+from lamella.kernels._common.simd cimport LM_NV, LM_VB, lanes, v_add, v_load, v_load_n, v_store, v_zero, vec
+from lamella.kernels._common.tile cimport Epilogue, tile_run
 from lamella.kernels._common.types cimport i64, real
 
 # the order of Conv2dProblem.FIELDS
 cdef enum:
     MB, IC, IH, IW, OC, OH, OW, KH, KW, SH, SW, PH, PW, DH, DW, GROUPS, BIAS
+
+cdef enum:
+    CHUNKS = 8              # private copies of dw at most
+    PRIVATE = 32 << 20      # bytes of all private copies at most
+
 
 cdef struct Gather:
     i64 groups
@@ -40,6 +46,12 @@ cdef struct Gather:
     i64 w_group, w_in, w_out            # steps in w, elements
     char *wp
     i64 panels                          # of nr output channels, per group
+    # backward_weight: each chunk of pixels sums into a copy of its own, per panel k rows and one more for db, nr wide
+    i64 k
+    i64 chunks
+    char *private_
+    char *dw
+    char *db
 
 
 cdef inline i64 ceil_div(i64 a, i64 b) noexcept nogil:
@@ -128,3 +140,56 @@ cdef inline void pack_weights(real t, Gather *v, i64 task) noexcept nogil:
             for ci in range(start, end):
                 for q in range(v.taps):
                     wp[(q * v.depth + ci) * nr + j] = w[ci * v.w_in + j * v.w_out + v.tw[q]]
+
+
+cdef inline void channels_tile(
+    real t, i64 mr, i64 n, i64 rows, const i64 *ao, const i64 *bo, i64 depth, const real *a, i64 aks, const real *g, i64 gls,
+    real *c, i64 ldc, const Epilogue *e,
+) noexcept nogil:
+    """mr rows of dw times the first n channels of a panel: g is read in place, so the last panel is masked."""
+    if n == LM_NV * lanes(t):
+        tile_run(t, mr, LM_NV, rows, ao, bo, depth, a, 1, aks, g, gls, -1, c, ldc, n, e)
+    elif n <= lanes(t):
+        tile_run(t, mr, 1, rows, ao, bo, depth, a, 1, aks, g, gls, n, c, ldc, lanes(t), e)
+    else:
+        tile_run(t, mr, LM_NV, rows, ao, bo, depth, a, 1, aks, g, gls, n, c, ldc, LM_NV * lanes(t), e)
+
+
+cdef inline void add_pixels(real t, real *sums, i64 n, const real *g, i64 rows, i64 row, i64 columns, i64 column) noexcept nogil:
+    """sums[:n] += g over rows x columns pixels, n channels of a panel."""
+    cdef i64 j, left, r, q
+    cdef vec s
+    for j in range(LM_NV):
+        left = min(n - j * lanes(t), <i64>lanes(t))
+        if left > 0:
+            s = v_zero()
+            for r in range(rows):
+                for q in range(columns):
+                    s = v_add(t, s, v_load_n(t, g + r * row + q * column + j * lanes(t), left))
+            v_store(sums + j * lanes(t), v_add(t, s, v_load(sums + j * lanes(t))))
+
+
+cdef inline void sum_private(real t, Gather *v, i64 task) noexcept nogil:
+    """Add up the private copies of one panel, in order, and lay the sum out as dw and db."""
+    cdef i64 nr = LM_NV * lanes(t)
+    cdef i64 size = (v.k + 1) * nr
+    cdef i64 step = v.groups * v.panels * size
+    cdef i64 group = task // v.panels
+    cdef i64 first = task % v.panels * nr
+    cdef i64 n = min(nr, v.n - first)
+    cdef real *c = <real *>v.private_ + task * size
+    cdef real *dw = <real *>v.dw + group * v.w_group + first * v.w_out
+    cdef i64 chunk, i, block, start, end, ci, q, j
+    for i in range(size // lanes(t)):
+        for chunk in range(1, v.chunks):
+            v_store(c + i * lanes(t), v_add(t, v_load(c + i * lanes(t)), v_load(c + chunk * step + i * lanes(t))))
+    for block in range(ceil_div(v.depth, 16)):      # 16 input channels at a time: they stay in L1 while dw is written along its rows
+        start = block * 16
+        end = min(start + 16, v.depth)
+        for j in range(n):
+            for ci in range(start, end):
+                for q in range(v.taps):
+                    dw[ci * v.w_in + j * v.w_out + v.tw[q]] = c[(q * v.depth + ci) * nr + j]
+    if v.db != NULL:
+        for j in range(n):
+            (<real *>v.db)[group * v.n + first + j] = c[v.k * nr + j]

@@ -153,7 +153,8 @@ def _sizes(p):
     """(rows of a block, depth of a panel, bytes of the slab of B, bytes per thread)"""
     item, nr = p.dtype.itemsize, NV * lanes(p.dtype)
     blocks = -(-p.m // MC)
-    rows = -(-(-(-p.m // max(blocks, 1))) // MR) * MR
+    even = -(-p.m // max(blocks, 1))  # rows, were all blocks equal
+    rows = -(-even // MR) * MR
     depth = min(KC, p.k)
     slab = depth * -(-min(NC, p.n) // nr) * nr * item
     return rows, depth, -(-slab // 128) * 128, -(-(rows * depth + MR * nr) * item // 128) * 128
