@@ -140,7 +140,7 @@ FLOORS = [
     {"registry"},
     {"threads", "random"},
     {"tensor"},
-    {"functional"},
+    {"functional", "creation"},
     {"nn", "optim", "data", "testing", "vision"},
     {"models", "summary", "serialization", "io"},
     {"train"},

@@ -11,6 +11,7 @@ the inputs it also leaves a `Node` behind, and `Tensor.backward` walks the nodes
 
 from __future__ import annotations
 
+import builtins
 import contextlib
 from collections.abc import Callable, Iterator, Sequence
 from contextvars import ContextVar
@@ -20,6 +21,14 @@ import numpy as np
 
 _recording: ContextVar[bool] = ContextVar("lamella_recording", default=True)
 FLOATS = (np.dtype(np.float32), np.dtype(np.float64))
+
+# lamella.functional, which stands above and binds itself here when it is imported: Tensor's operators and methods are its functions
+F: Any = None
+
+
+def bind_functional(module: Any) -> None:
+    global F
+    F = module
 
 
 class Operation(NamedTuple):
@@ -134,7 +143,7 @@ class Tensor:
     def __bool__(self) -> bool:
         return bool(self.data)
 
-    def __float__(self) -> float:
+    def __float__(self) -> builtins.float:
         return float(self.data)
 
     def __int__(self) -> int:
@@ -201,7 +210,7 @@ class Tensor:
         ufunc(data, _raw(other), out=data, casting="same_kind")
         return self
 
-    def add_(self, other: Any, alpha: float = 1) -> Tensor:
+    def add_(self, other: Any, alpha: builtins.float = 1) -> Tensor:
         return self._in_place("add_", np.add, other if alpha == 1 else _raw(other) * alpha)
 
     def sub_(self, other: Any) -> Tensor:
@@ -219,12 +228,237 @@ class Tensor:
         np.copyto(self._changing("copy_"), _raw(other), casting="same_kind")
         return self
 
-    def fill_(self, value: float) -> Tensor:
+    def fill_(self, value: builtins.float) -> Tensor:
         self._changing("fill_").fill(value)
         return self
 
     def zero_(self) -> Tensor:
         return self.fill_(0)
+
+    # operations: each is a function of lamella.functional
+
+    def __add__(self, other: Any) -> Tensor:
+        return F.add(self, other)
+
+    __radd__ = __add__
+
+    def __sub__(self, other: Any) -> Tensor:
+        return F.sub(self, other)
+
+    def __rsub__(self, other: Any) -> Tensor:
+        return F.sub(other, self)
+
+    def __mul__(self, other: Any) -> Tensor:
+        return F.mul(self, other)
+
+    __rmul__ = __mul__
+
+    def __truediv__(self, other: Any) -> Tensor:
+        return F.div(self, other)
+
+    def __rtruediv__(self, other: Any) -> Tensor:
+        return F.div(other, self)
+
+    def __pow__(self, exponent: Any) -> Tensor:
+        return F.pow(self, exponent)
+
+    def __rpow__(self, base: Any) -> Tensor:
+        return F.pow(base, self)
+
+    def __matmul__(self, other: Any) -> Tensor:
+        return F.matmul(self, other)
+
+    def __rmatmul__(self, other: Any) -> Tensor:
+        return F.matmul(other, self)
+
+    def __neg__(self) -> Tensor:
+        return F.neg(self)
+
+    def __abs__(self) -> Tensor:
+        return F.abs(self)
+
+    def __getitem__(self, index: Any) -> Tensor:
+        return F.getitem(self, index)
+
+    # comparisons give boolean Tensors, without a gradient; a Tensor hashes by identity
+
+    __hash__ = object.__hash__
+
+    def __eq__(self, other: Any) -> Tensor:  # type: ignore[override]
+        return F.compare(np.equal, self, other)
+
+    def __ne__(self, other: Any) -> Tensor:  # type: ignore[override]
+        return F.compare(np.not_equal, self, other)
+
+    def __lt__(self, other: Any) -> Tensor:
+        return F.compare(np.less, self, other)
+
+    def __le__(self, other: Any) -> Tensor:
+        return F.compare(np.less_equal, self, other)
+
+    def __gt__(self, other: Any) -> Tensor:
+        return F.compare(np.greater, self, other)
+
+    def __ge__(self, other: Any) -> Tensor:
+        return F.compare(np.greater_equal, self, other)
+
+    def __and__(self, other: Any) -> Tensor:
+        return F.compare(np.bitwise_and, self, other)
+
+    def __or__(self, other: Any) -> Tensor:
+        return F.compare(np.bitwise_or, self, other)
+
+    def __xor__(self, other: Any) -> Tensor:
+        return F.compare(np.bitwise_xor, self, other)
+
+    def __invert__(self) -> Tensor:
+        return Tensor(np.asarray(~self.data))
+
+    def all(self) -> Tensor:
+        """Whether all elements are true."""
+        return Tensor(np.asarray(self.data.all()))
+
+    def any(self) -> Tensor:
+        """Whether any element is true."""
+        return Tensor(np.asarray(self.data.any()))
+
+    def add(self, other: Any, *, alpha: builtins.float = 1) -> Tensor:
+        return F.add(self, other, alpha=alpha)
+
+    def sub(self, other: Any, *, alpha: builtins.float = 1) -> Tensor:
+        return F.sub(self, other, alpha=alpha)
+
+    def mul(self, other: Any) -> Tensor:
+        return F.mul(self, other)
+
+    def div(self, other: Any) -> Tensor:
+        return F.div(self, other)
+
+    def pow(self, exponent: Any) -> Tensor:
+        return F.pow(self, exponent)
+
+    def neg(self) -> Tensor:
+        return F.neg(self)
+
+    def exp(self) -> Tensor:
+        return F.exp(self)
+
+    def log(self) -> Tensor:
+        return F.log(self)
+
+    def sqrt(self) -> Tensor:
+        return F.sqrt(self)
+
+    def abs(self) -> Tensor:
+        return F.abs(self)
+
+    def square(self) -> Tensor:
+        return F.pow(self, 2)
+
+    def maximum(self, other: Any) -> Tensor:
+        return F.maximum(self, other)
+
+    def minimum(self, other: Any) -> Tensor:
+        return F.minimum(self, other)
+
+    def clamp(self, min: builtins.float | None = None, max: builtins.float | None = None) -> Tensor:
+        return F.clamp(self, min, max)
+
+    def relu(self) -> Tensor:
+        return F.relu(self)
+
+    def sigmoid(self) -> Tensor:
+        return F.sigmoid(self)
+
+    def tanh(self) -> Tensor:
+        return F.tanh(self)
+
+    def matmul(self, other: Any) -> Tensor:
+        return F.matmul(self, other)
+
+    def sum(self, dim: Any = None, keepdim: bool = False) -> Tensor:
+        return F.sum(self, dim, keepdim)
+
+    def mean(self, dim: Any = None, keepdim: bool = False) -> Tensor:
+        return F.mean(self, dim, keepdim)
+
+    def max(self, dim: int | None = None, keepdim: bool = False) -> Any:
+        return F.max(self, dim, keepdim)
+
+    def min(self, dim: int | None = None, keepdim: bool = False) -> Any:
+        return F.min(self, dim, keepdim)
+
+    def argmax(self, dim: int | None = None, keepdim: bool = False) -> Tensor:
+        return F.argmax(self, dim, keepdim)
+
+    def argmin(self, dim: int | None = None, keepdim: bool = False) -> Tensor:
+        return F.argmin(self, dim, keepdim)
+
+    def reshape(self, *shape: Any) -> Tensor:
+        return F.reshape(self, _spread(shape))
+
+    view = reshape  # also where the memory order makes it a copy
+
+    def flatten(self, start_dim: int = 0, end_dim: int = -1) -> Tensor:
+        return F.flatten(self, start_dim, end_dim)
+
+    def squeeze(self, dim: Any = None) -> Tensor:
+        return F.squeeze(self, dim)
+
+    def unsqueeze(self, dim: int) -> Tensor:
+        return F.unsqueeze(self, dim)
+
+    def permute(self, *dims: Any) -> Tensor:
+        return F.permute(self, _spread(dims))
+
+    def transpose(self, dim0: int, dim1: int) -> Tensor:
+        return F.transpose(self, dim0, dim1)
+
+    def expand(self, *size: Any) -> Tensor:
+        return F.expand(self, _spread(size))
+
+    @property
+    def T(self) -> Tensor:
+        """All axes in reverse: of a matrix, its transpose."""
+        return F.permute(self, range(self.data.ndim)[::-1])
+
+    def to(self, dtype: Any) -> Tensor:
+        """The same numbers in another dtype (or, with "cpu", as PyTorch users write, itself)."""
+        return self if isinstance(dtype, str) and dtype == "cpu" else F.to(self, dtype)
+
+    def float(self) -> Tensor:
+        """As float32."""
+        return F.to(self, np.float32)
+
+    def double(self) -> Tensor:
+        """As float64."""
+        return F.to(self, np.float64)
+
+    def long(self) -> Tensor:
+        """As int64."""
+        return F.to(self, np.int64)
+
+    def clone(self) -> Tensor:
+        """A copy, recorded."""
+        return F.to(self, self.data.dtype, copy=True)
+
+    def contiguous(self) -> Tensor:
+        """In C-contiguous memory: itself where it is."""
+        return F.contiguous(self)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Tensor:
+        if not self.is_leaf:
+            raise RuntimeError("deepcopy: only Tensors made by the user can be copied with all they are; use detach().clone()")
+        new = type(self)(self.data.copy(order="K"), self.requires_grad)
+        memo[id(self)] = new
+        if self.grad is not None:
+            new.grad = Tensor(self.grad.data.copy(order="K"))
+        return new
+
+    def __reduce__(self) -> Any:
+        if not self.is_leaf:
+            raise RuntimeError("pickle: only Tensors made by the user can be pickled; use detach()")
+        return type(self), (self.data, self.requires_grad)
 
     # the tape
 
@@ -291,6 +525,8 @@ def _backward(root: Tensor, g: np.ndarray, retain_graph: bool) -> None:
     gradients: dict[int, np.ndarray] = {id(root._node): g}
     for node in _order(root._node):
         g = gradients.pop(id(node))
+        if g.dtype != node.dtype:
+            g = g.astype(node.dtype)  # it was the single element that gave way to another dtype
         name = node.operation.name
         if node.saved is _FREED:
             raise RuntimeError(f"backward: the graph of {name} was freed by an earlier backward(); pass retain_graph=True to the first one")
@@ -307,6 +543,11 @@ def _backward(root: Tensor, g: np.ndarray, retain_graph: bool) -> None:
                 gradients[key] = dx
         if not retain_graph:
             node.saved = _FREED
+
+
+def _spread(values: tuple[Any, ...]) -> tuple[Any, ...]:
+    """``f(2, 3)`` and ``f((2, 3))`` mean the same."""
+    return tuple(values[0]) if len(values) == 1 and isinstance(values[0], (tuple, list)) else values
 
 
 def _raw(x: Any) -> Any:

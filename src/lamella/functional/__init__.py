@@ -1,12 +1,30 @@
 """Every operation as a function: ndarrays in, ndarray out; any Tensor in, Tensor out, recorded for `backward`."""
 
+import sys as _sys
+
 from lamella.functional.activation import leaky_relu, relu, sigmoid, tanh
 from lamella.functional.conv import conv2d
+from lamella.functional.dropout import dropout
+from lamella.functional.elementwise import abs, add, clamp, div, exp, log, maximum, minimum, mul, neg, pow, sqrt, sub, where
+from lamella.functional.elementwise import compare as compare  # for Tensor
+from lamella.functional.elementwise import contiguous as contiguous
+from lamella.functional.elementwise import to as to
 from lamella.functional.linear import gemm, linear, matmul
 from lamella.functional.loss import cross_entropy, mse_loss, nll_loss
 from lamella.functional.softmax import log_softmax, softmax
+from lamella.functional.reduce import argmax, argmin, max, mean, min, sum
+from lamella.functional.shape import cat, concat, expand, flatten, pad, permute, reshape, squeeze, stack, transpose, unsqueeze
+from lamella.functional.shape import getitem as getitem
+from lamella.tensor import bind_functional as _bind
 
 __all__ = [
+    "abs",
+    "add",
+    "argmax",
+    "argmin",
+    "cat",
+    "clamp",
+    "concat",
     "conv2d",
     "cross_entropy",
     "gemm",
@@ -16,8 +34,39 @@ __all__ = [
     "matmul",
     "mse_loss",
     "nll_loss",
+    "div",
+    "dropout",
+    "exp",
+    "expand",
+    "flatten",
+    "gemm",
+    "leaky_relu",
+    "linear",
+    "log",
+    "matmul",
+    "max",
+    "maximum",
+    "mean",
+    "min",
+    "minimum",
+    "mul",
+    "neg",
+    "pad",
+    "permute",
+    "pow",
     "relu",
+    "reshape",
     "sigmoid",
     "softmax",
+    "sqrt",
+    "squeeze",
+    "stack",
+    "sub",
+    "sum",
     "tanh",
+    "transpose",
+    "unsqueeze",
+    "where",
 ]
+
+_bind(_sys.modules[__name__])
