@@ -4,6 +4,38 @@ __version__ = "0.1.0"
 
 from lamella import functional, nn, optim, random
 from lamella.creation import arange, empty, eye, full, ones, ones_like, rand, randn, zeros, zeros_like
+from lamella.functional import (
+    abs,
+    add,
+    argmax,
+    argmin,
+    cat,
+    clamp,
+    concat,
+    div,
+    exp,
+    flatten,
+    log,
+    matmul,
+    max,
+    maximum,
+    mean,
+    min,
+    minimum,
+    mul,
+    neg,
+    permute,
+    pow,
+    reshape,
+    sqrt,
+    squeeze,
+    stack,
+    sub,
+    sum,
+    transpose,
+    unsqueeze,
+    where,
+)
 from lamella.random import get_rng_state, initial_seed, manual_seed, set_rng_state
 from lamella.registry import get_backend, register_kernel, unregister_kernel, use_backend
 from lamella.tensor import Tensor, enable_grad, from_numpy, is_grad_enabled, no_grad, tensor

@@ -11,10 +11,10 @@ from lamella.functional.elementwise import contiguous as contiguous
 from lamella.functional.elementwise import to as to
 from lamella.functional.linear import gemm, linear, matmul
 from lamella.functional.loss import cross_entropy, mse_loss, nll_loss
-from lamella.functional.softmax import log_softmax, softmax
 from lamella.functional.reduce import argmax, argmin, max, mean, min, sum
 from lamella.functional.shape import cat, concat, expand, flatten, pad, permute, reshape, squeeze, stack, transpose, unsqueeze
 from lamella.functional.shape import getitem as getitem
+from lamella.functional.softmax import log_softmax, softmax
 from lamella.tensor import bind_functional as _bind
 
 __all__ = [
