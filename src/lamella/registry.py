@@ -98,6 +98,7 @@ OPERATIONS: dict[str, Operation] = {
     ),
     "activation": Operation({"forward": "x | out", "backward": "g saved | dx"}, rows("cy_flat", "nb_flat", "ref")),
     "optimizer": Operation({"adam": "h g | | param m v vmax", "sgd": "h g | | param buf"}, rows("cy_flat", "nb_flat", "ref")),
+    "pool2d": Operation({"forward": "x | out where", "backward": "g x out where | dx"}, rows("cy_last", "nb_last", "ref")),
     "softmax": Operation(
         {
             "forward": "x | out",
@@ -192,6 +193,8 @@ if os.environ.get("LAMELLA_BACKEND"):
 
 
 def _load(operation: str, row: Implementation, pass_: str, p: Problem) -> Kernel | None:
+    if not p.has(pass_):
+        return None
     if row.functions is not None:
         function = row.functions.get(pass_)
         return None if function is None else Kernel(row.name, function, 0, 0)

@@ -11,6 +11,7 @@ from lamella.functional.elementwise import contiguous as contiguous
 from lamella.functional.elementwise import to as to
 from lamella.functional.linear import gemm, linear, matmul
 from lamella.functional.loss import cross_entropy, mse_loss, nll_loss
+from lamella.functional.pooling import adaptive_avg_pool2d, adaptive_max_pool2d, avg_pool2d, lp_pool2d, max_pool2d
 from lamella.functional.reduce import argmax, argmin, max, mean, min, sum
 from lamella.functional.shape import cat, concat, expand, flatten, pad, permute, reshape, squeeze, stack, transpose, unsqueeze
 from lamella.functional.shape import getitem as getitem
@@ -19,21 +20,17 @@ from lamella.tensor import bind_functional as _bind
 
 __all__ = [
     "abs",
+    "adaptive_avg_pool2d",
+    "adaptive_max_pool2d",
     "add",
     "argmax",
     "argmin",
+    "avg_pool2d",
     "cat",
     "clamp",
     "concat",
     "conv2d",
     "cross_entropy",
-    "gemm",
-    "leaky_relu",
-    "linear",
-    "log_softmax",
-    "matmul",
-    "mse_loss",
-    "nll_loss",
     "div",
     "dropout",
     "exp",
@@ -43,14 +40,19 @@ __all__ = [
     "leaky_relu",
     "linear",
     "log",
+    "log_softmax",
+    "lp_pool2d",
     "matmul",
     "max",
+    "max_pool2d",
     "maximum",
     "mean",
     "min",
     "minimum",
+    "mse_loss",
     "mul",
     "neg",
+    "nll_loss",
     "pad",
     "permute",
     "pow",

@@ -5,6 +5,7 @@ from lamella.problems.base import Problem
 from lamella.problems.conv2d import Conv2dProblem
 from lamella.problems.gemm import GemmProblem
 from lamella.problems.optimizer import OptimizerProblem
+from lamella.problems.pool2d import Pool2dProblem
 from lamella.problems.softmax import SoftmaxProblem
 
 __all__ = [
@@ -13,6 +14,7 @@ __all__ = [
     "Conv2dProblem",
     "GemmProblem",
     "OptimizerProblem",
+    "Pool2dProblem",
     "Problem",
     "SoftmaxProblem",
 ]

@@ -51,5 +51,9 @@ class Problem:
         """The problem with these arguments (see the class), validated; the same object for the same arguments."""
         return cls._memoised(*args)
 
+    def has(self, pass_: str) -> bool:
+        """Whether a pass of the operation makes sense for this problem."""
+        return True
+
     def __repr__(self) -> str:
         return f"{type(self).__name__}({', '.join(map(repr, self.args))})"

@@ -1,6 +1,6 @@
 """The cases that tests and benchmarks share: one module, one ROW, per operation."""
 
-from lamella.testing.cases import activation, conv2d, gemm, optimizer, softmax
+from lamella.testing.cases import activation, conv2d, gemm, optimizer, pool2d, softmax
 from lamella.testing.cases.base import DTYPE, Row, summed, values
 
 ROWS: dict[str, Row] = {
@@ -8,6 +8,7 @@ ROWS: dict[str, Row] = {
     "conv2d": conv2d.ROW,
     "gemm": gemm.ROW,
     "optimizer": optimizer.ROW,
+    "pool2d": pool2d.ROW,
     "softmax": softmax.ROW,
 }
 

@@ -1,0 +1,200 @@
+"""Pooling over channels-last memory; the Numba twin of cy_last.
+
+    forward    out[i, j, :] = max, average or norm over the window's taps of x[tap, :]
+    backward   dx[t, :] = sum over the (window, tap) pairs that are input t
+
+Shapes   x, dx (mb, ih, iw, c); out, g, where (mb, oh, ow, c) in memory; where one byte or one int32 an element
+Loops    tasks are blocks of rows of the result; column of the row; taps of the window, or pairs of the input; channels innermost, so that
+         LLVM makes vector code of branch-free selections, accumulating in the result's own cache lines.
+         With fewer than FEW channels they go outside the taps, one accumulator each.
+Edges    the problem's table holds each window's first tap inside and the number of taps: no test in the loops, no padding
+Cost     as cy_last, and a load and store of the result per tap, from the first cache level
+"""
+
+from functools import cache
+
+import numpy as np
+from lamella.kernels._common.nb import KEY, array_i32, array_i64, array_u8, context, doubles, floats_of, ints, run, task
+
+MAX, AVG, LP = 0, 1, 2
+GRAIN = 65536  # loads of one element that make a task
+FEW = 8
+# the words of a context before the problem's geometry
+X, G, OUT, WHERE, DX, TABLE, ROWS, NORM, FIELDS = range(9)
+MB, C, IH, IW, OH, OW, KH, KW, DH, DW, KIND, _, OVERRIDE, H_WINDOWS, H_PTR, H_PAIRS, W_WINDOWS, W_PTR, W_PAIRS = range(FIELDS, FIELDS + 19)
+
+
+def _types(dtype, index_bytes):
+    return floats_of(dtype), np.float32 if dtype == np.float32 else np.float64, array_u8 if index_bytes == 1 else array_i32
+
+
+@cache
+def forward_max(dtype, index_bytes):
+    array, real, index = _types(dtype, index_bytes)
+    number = np.uint8 if index_bytes == 1 else np.int32
+    low = real(-np.inf)
+    key = KEY
+
+    @task
+    def work(ctx, task, slot):
+        key  # noqa: B018 (part of the cache key)
+        c = ints(ctx)
+        x, out, where, table = array(c[X]), array(c[OUT]), index(c[WHERE]), array_i64(c[TABLE])
+        channels, oh, ow = c[C], c[OH], c[OW]
+        row_step, step = c[DH] * c[IW] * channels, c[DW] * channels
+        hw, ww = c[H_WINDOWS], c[W_WINDOWS]
+        for row in range(task * c[ROWS], min((task + 1) * c[ROWS], c[MB] * oh)):
+            image = row // oh
+            i = row - image * oh
+            rows = table[hw + oh + i]
+            for j in range(ow):
+                cols = table[ww + ow + j]
+                first = ((image * c[IH] + table[hw + i]) * c[IW] + table[ww + j]) * channels
+                o = (row * ow + j) * channels
+                if channels < FEW:
+                    for k in range(channels):
+                        best, at = low, 0
+                        for r in range(rows):
+                            for s in range(cols):
+                                v = x[first + r * row_step + s * step + k]
+                                take = (v > best) | (v != v)
+                                best = v if take else best
+                                at = r * c[KW] + s if take else at
+                        out[o + k] = best
+                        if index_bytes:
+                            where[o + k] = number(at)
+                    continue
+                for k in range(channels):
+                    out[o + k] = low
+                if index_bytes:
+                    for k in range(channels):
+                        where[o + k] = number(0)
+                for r in range(rows):
+                    for s in range(cols):
+                        f = first + r * row_step + s * step
+                        tap = number(r * c[KW] + s)
+                        for k in range(channels):
+                            v, best = x[f + k], out[o + k]
+                            take = (v > best) | (v != v)
+                            out[o + k] = v if take else best
+                            if index_bytes:
+                                where[o + k] = tap if take else where[o + k]
+
+    return work
+
+
+@cache
+def forward_sum(dtype):
+    array, real, _ = _types(dtype, 0)
+    key = KEY
+
+    @task
+    def work(ctx, task, slot):
+        key  # noqa: B018 (part of the cache key)
+        c = ints(ctx)
+        x, out, table = array(c[X]), array(c[OUT]), array_i64(c[TABLE])
+        channels, oh, ow, norm = c[C], c[OH], c[OW], c[KIND] == LP
+        q = real(doubles(ctx)[NORM])
+        row_step, step = c[DH] * c[IW] * channels, c[DW] * channels
+        hw, ww = c[H_WINDOWS], c[W_WINDOWS]
+        for row in range(task * c[ROWS], min((task + 1) * c[ROWS], c[MB] * oh)):
+            image = row // oh
+            i = row - image * oh
+            rows = table[hw + oh + i]
+            for j in range(ow):
+                cols = table[ww + ow + j]
+                first = ((image * c[IH] + table[hw + i]) * c[IW] + table[ww + j]) * channels
+                o = (row * ow + j) * channels
+                divisor = real(c[OVERRIDE] if c[OVERRIDE] else table[hw + 2 * oh + i] * table[ww + 2 * ow + j])
+                for k in range(channels):
+                    out[o + k] = real(0)
+                for r in range(rows):
+                    for s in range(cols):
+                        f = first + r * row_step + s * step
+                        if not norm:
+                            for k in range(channels):
+                                out[o + k] += x[f + k]
+                        elif q == real(2):
+                            for k in range(channels):
+                                out[o + k] += x[f + k] * x[f + k]
+                        else:
+                            for k in range(channels):
+                                out[o + k] += x[f + k] ** q
+                if not norm:
+                    for k in range(channels):
+                        out[o + k] /= divisor
+                else:
+                    share = real(c[KH] * c[KW]) / divisor
+                    if q == real(2):
+                        for k in range(channels):
+                            out[o + k] = np.sqrt(out[o + k] * share)
+                    else:
+                        for k in range(channels):
+                            out[o + k] = (out[o + k] * share) ** (real(1) / q)
+
+    return work
+
+
+@cache
+def backward_task(dtype, kind, index_bytes):
+    array, real, index = _types(dtype, index_bytes)
+    number = np.uint8 if index_bytes == 1 else np.int32
+    key = KEY
+
+    @task
+    def work(ctx, task, slot):
+        key  # noqa: B018 (part of the cache key)
+        c = ints(ctx)
+        x, g, out, where, dx, table = array(c[X]), array(c[G]), array(c[OUT]), index(c[WHERE]), array(c[DX]), array_i64(c[TABLE])
+        channels, ih, iw, oh, ow = c[C], c[IH], c[IW], c[OH], c[OW]
+        q = real(doubles(ctx)[NORM])
+        hp, wp, hdiv, wdiv = c[H_PAIRS], c[W_PAIRS], c[H_WINDOWS] + 2 * oh, c[W_WINDOWS] + 2 * ow
+        for row in range(task * c[ROWS], min((task + 1) * c[ROWS], c[MB] * ih)):
+            image = row // ih
+            i = row - image * ih
+            for j in range(iw):
+                d = (row * iw + j) * channels
+                for k in range(channels):
+                    dx[d + k] = real(0)
+                for a in range(table[c[H_PTR] + i], table[c[H_PTR] + i + 1]):
+                    for b in range(table[c[W_PTR] + j], table[c[W_PTR] + j + 1]):
+                        m, n = table[hp + 2 * a], table[wp + 2 * b]
+                        o = ((image * oh + m) * ow + n) * channels
+                        if kind == MAX:
+                            tap = number(table[hp + 2 * a + 1] * c[KW] + table[wp + 2 * b + 1])
+                            for k in range(channels):
+                                dx[d + k] += g[o + k] if where[o + k] == tap else real(0)
+                            continue
+                        divisor = real(c[OVERRIDE] if c[OVERRIDE] else table[hdiv + m] * table[wdiv + n])
+                        if kind == AVG:
+                            for k in range(channels):
+                                dx[d + k] += g[o + k] / divisor
+                            continue
+                        share = real(c[KH] * c[KW]) / divisor
+                        if q == real(2):
+                            for k in range(channels):
+                                y = out[o + k]
+                                dx[d + k] += real(0) if y == real(0) else g[o + k] * share * (x[d + k] / y)
+                        else:
+                            for k in range(channels):
+                                y = out[o + k]
+                                dx[d + k] += real(0) if y == real(0) else g[o + k] * share * (x[d + k] / y) ** (q - real(1))
+
+    return work
+
+
+def _launch(work, p, height, width, x, g, out, where, dx):
+    loads = (p.oh * p.ow * p.kh * p.kw // max(1, height) + width) * p.c  # per row of the result
+    rows = max(1, GRAIN // max(1, loads))
+    ctx = context(x, g, out, where, dx, p.table, rows, p.norm_type, *p.geometry)
+    each = (40 if p.kind == "lp" else 1) / min(8, p.c)
+    run(work, ctx, -(-p.mb * height // rows), each * loads * p.mb * height)
+
+
+def forward(p, x, out, where, scratch):
+    work = forward_max(p.dtype, p.index_bytes) if p.kind == "max" else forward_sum(p.dtype)
+    _launch(work, p, p.oh, p.ow, x, None, out, where if p.indices else None, None)
+
+
+def backward(p, g, x, out, where, dx, scratch):
+    _launch(backward_task(p.dtype, p.kind_number, p.index_bytes), p, p.ih, p.iw, x, g, out, where if p.indices else None, dx)
