@@ -55,9 +55,9 @@ def __getattr__(name: str) -> object:
         raise AttributeError(f"module 'lamella' has no attribute {name!r}")
     import importlib
 
-    where = _LAZY[name]
-    value = importlib.import_module(f"lamella.{where or name}")
-    globals()[name] = found = value if where is None else getattr(value, name)
+    holder = _LAZY[name]
+    value = importlib.import_module(f"lamella.{holder or name}")
+    globals()[name] = found = value if holder is None else getattr(value, name)
     return found
 
 

@@ -22,12 +22,30 @@ def _dtype(dtype: Any) -> np.dtype:
 
 
 def empty(*size: Any, dtype: Any = None, requires_grad: bool = False) -> Tensor:
-    """A Tensor whose elements are not set. Default dtype: float32."""
+    """A Tensor whose elements are not set.
+
+    Parameters
+    ----------
+    *size : int, or one tuple
+    dtype : optional, default float32
+    requires_grad : bool
+
+    Examples
+    --------
+    >>> empty(2, 3).shape
+    (2, 3)
+    """
     return Tensor(np.empty(_shape(size), _dtype(dtype)), requires_grad)
 
 
 def zeros(*size: Any, dtype: Any = None, requires_grad: bool = False) -> Tensor:
-    """A Tensor of zeros. Default dtype: float32.
+    """A Tensor of zeros.
+
+    Parameters
+    ----------
+    *size : int, or one tuple
+    dtype : optional, default float32
+    requires_grad : bool
 
     Examples
     --------
@@ -38,12 +56,32 @@ def zeros(*size: Any, dtype: Any = None, requires_grad: bool = False) -> Tensor:
 
 
 def ones(*size: Any, dtype: Any = None, requires_grad: bool = False) -> Tensor:
-    """A Tensor of ones. Default dtype: float32."""
+    """A Tensor of ones.
+
+    Parameters
+    ----------
+    *size : int, or one tuple
+    dtype : optional, default float32
+    requires_grad : bool
+
+    Examples
+    --------
+    >>> ones(2)
+    tensor([1., 1.])
+    """
     return Tensor(np.ones(_shape(size), _dtype(dtype)), requires_grad)
 
 
 def full(size: Any, fill_value: Any, dtype: Any = None, requires_grad: bool = False) -> Tensor:
-    """A Tensor filled with one number. Default dtype: float32 for a float, int64 for an integer, bool for a bool.
+    """A Tensor filled with one number.
+
+    Parameters
+    ----------
+    size : tuple
+    fill_value : number
+    dtype : optional
+        Default: float32 for a float, int64 for an integer, bool for a bool.
+    requires_grad : bool
 
     Examples
     --------
@@ -56,17 +94,48 @@ def full(size: Any, fill_value: Any, dtype: Any = None, requires_grad: bool = Fa
 
 
 def zeros_like(input: Any, dtype: Any = None, requires_grad: bool = False) -> Tensor:
-    """Zeros of the shape, dtype and memory format of another Tensor."""
+    """Zeros of the shape, dtype and memory format of another Tensor.
+
+    Parameters
+    ----------
+    input : Tensor or array
+    dtype : optional, default that of input
+    requires_grad : bool
+
+    Examples
+    --------
+    >>> zeros_like(np.zeros(2, np.float32))
+    tensor([0., 0.])
+    """
     return Tensor(np.zeros_like(input.data if isinstance(input, Tensor) else input, dtype=dtype), requires_grad)
 
 
 def ones_like(input: Any, dtype: Any = None, requires_grad: bool = False) -> Tensor:
-    """Ones of the shape, dtype and memory format of another Tensor."""
+    """Ones of the shape, dtype and memory format of another Tensor.
+
+    Parameters
+    ----------
+    input : Tensor or array
+    dtype : optional, default that of input
+    requires_grad : bool
+
+    Examples
+    --------
+    >>> ones_like(np.zeros(2, np.float32))
+    tensor([1., 1.])
+    """
     return Tensor(np.ones_like(input.data if isinstance(input, Tensor) else input, dtype=dtype), requires_grad)
 
 
 def arange(*limits: float, dtype: Any = None, requires_grad: bool = False) -> Tensor:
-    """``arange([start,] end[, step])``: from start (0) up to, without, end. int64 if all are integers, else float32.
+    """``arange([start,] end[, step])``: from start (0) up to, without, end.
+
+    Parameters
+    ----------
+    *limits : number
+    dtype : optional
+        Default: int64 if all limits are integers, else float32.
+    requires_grad : bool
 
     Examples
     --------
@@ -80,12 +149,32 @@ def arange(*limits: float, dtype: Any = None, requires_grad: bool = False) -> Te
 
 
 def eye(n: int, m: int | None = None, dtype: Any = None, requires_grad: bool = False) -> Tensor:
-    """Ones on the diagonal, zeros elsewhere, shape (n, m)."""
+    """Ones on the diagonal, zeros elsewhere.
+
+    Parameters
+    ----------
+    n, m : int
+        Rows, and columns (as many as rows, unless given).
+    dtype : optional, default float32
+    requires_grad : bool
+
+    Examples
+    --------
+    >>> eye(2)
+    tensor([[1., 0.],
+            [0., 1.]])
+    """
     return Tensor(np.eye(n, m, dtype=_dtype(dtype)), requires_grad)
 
 
 def rand(*size: Any, dtype: Any = None, requires_grad: bool = False) -> Tensor:
-    """Uniform random numbers in [0, 1), from lamella's random state.
+    """Uniform random numbers in [0, 1), one draw from lamella's random state.
+
+    Parameters
+    ----------
+    *size : int, or one tuple
+    dtype : optional, default float32
+    requires_grad : bool
 
     Examples
     --------
@@ -96,7 +185,19 @@ def rand(*size: Any, dtype: Any = None, requires_grad: bool = False) -> Tensor:
 
 
 def randn(*size: Any, dtype: Any = None, requires_grad: bool = False) -> Tensor:
-    """Standard normal random numbers, from lamella's random state."""
+    """Standard normal random numbers, one draw from lamella's random state.
+
+    Parameters
+    ----------
+    *size : int, or one tuple
+    dtype : optional, default float32
+    requires_grad : bool
+
+    Examples
+    --------
+    >>> randn(2, 3).shape
+    (2, 3)
+    """
     return Tensor(generator().standard_normal(_shape(size), _floating(dtype, "randn")), requires_grad)
 
 

@@ -32,14 +32,22 @@ def manual_seed(seed: int) -> None:
     >>> lamella.manual_seed(7)
     >>> a = lamella.rand(3)
     >>> lamella.manual_seed(7)
-    >>> bool((a == lamella.rand(3)).data.all())
+    >>> bool((a == lamella.rand(3)).all())
     True
     """
     set_rng_state((seed, 0))
 
 
 def initial_seed() -> int:
-    """The seed in use."""
+    """The seed in use.
+
+    Examples
+    --------
+    >>> import lamella
+    >>> lamella.manual_seed(7)
+    >>> lamella.initial_seed()
+    7
+    """
     return _seed
 
 
@@ -61,10 +69,23 @@ def get_rng_state() -> tuple[int, int]:
 def set_rng_state(state: tuple[int, int]) -> None:
     """Return to a state given by `get_rng_state`.
 
+    Parameters
+    ----------
+    state : (int, int)
+
     Raises
     ------
     TypeError, ValueError
         The state is not a pair of integers, the second not negative.
+
+    Examples
+    --------
+    >>> import lamella
+    >>> state = lamella.get_rng_state()
+    >>> a = lamella.rand(3)
+    >>> lamella.set_rng_state(state)
+    >>> bool((a == lamella.rand(3)).all())
+    True
     """
     global _seed, _draws
     try:

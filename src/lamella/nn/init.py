@@ -81,29 +81,89 @@ def calculate_gain(nonlinearity: str, param: float | None = None) -> float:
 
 
 def constant_(tensor: Any, val: float) -> Any:
-    """Fill with one number."""
+    """Fill with one number.
+
+    Parameters
+    ----------
+    tensor : Tensor or ndarray
+    val : float
+
+    Examples
+    --------
+    >>> import lamella
+    >>> constant_(lamella.empty(2), 0.5)
+    tensor([0.5, 0.5])
+    """
     return _set(tensor, val)
 
 
 def zeros_(tensor: Any) -> Any:
-    """Fill with zeros."""
+    """Fill with zeros.
+
+    Parameters
+    ----------
+    tensor : Tensor or ndarray
+
+    Examples
+    --------
+    >>> import lamella
+    >>> zeros_(lamella.empty(2))
+    tensor([0., 0.])
+    """
     return _set(tensor, 0)
 
 
 def ones_(tensor: Any) -> Any:
-    """Fill with ones."""
+    """Fill with ones.
+
+    Parameters
+    ----------
+    tensor : Tensor or ndarray
+
+    Examples
+    --------
+    >>> import lamella
+    >>> ones_(lamella.empty(2))
+    tensor([1., 1.])
+    """
     return _set(tensor, 1)
 
 
 def eye_(tensor: Any) -> Any:
-    """Ones on the diagonal of a matrix."""
+    """Ones on the diagonal of a matrix, zeros elsewhere.
+
+    Parameters
+    ----------
+    tensor : Tensor or ndarray
+
+    Examples
+    --------
+    >>> import lamella
+    >>> eye_(lamella.empty(2, 2))
+    tensor([[1., 0.],
+            [0., 1.]])
+    """
     if len(tensor.shape) != 2:
         raise ValueError(f"eye_: only tensors with 2 dimensions are supported, got shape {tuple(tensor.shape)}")
     return _set(tensor, np.eye(*tensor.shape))
 
 
 def dirac_(tensor: Any, groups: int = 1) -> Any:
-    """Filters that pass their input channels through unchanged."""
+    """Filters that pass their input channels through unchanged.
+
+    Parameters
+    ----------
+    tensor : Tensor or ndarray
+        Filters (oc, ic, *window).
+    groups : int
+        Divides oc.
+
+    Examples
+    --------
+    >>> import lamella
+    >>> int(dirac_(lamella.empty(4, 2, 3, 3)).sum())
+    2
+    """
     shape = tuple(tensor.shape)
     if len(shape) not in (3, 4, 5):
         raise ValueError(f"dirac_: only tensors with 3, 4, or 5 dimensions are supported, got shape {shape}")
@@ -121,21 +181,51 @@ def dirac_(tensor: Any, groups: int = 1) -> Any:
 def uniform_(tensor: Any, a: float = 0.0, b: float = 1.0) -> Any:
     """Uniform in [a, b).
 
+    Parameters
+    ----------
+    tensor : Tensor or ndarray
+    a, b : float
+
     Examples
     --------
     >>> import lamella
-    >>> w = uniform_(lamella.empty(3, 5), -1, 1)
+    >>> uniform_(lamella.empty(3, 5), -1, 1).shape
+    (3, 5)
     """
     return _set(tensor, generator().uniform(a, b, tuple(tensor.shape)))
 
 
 def normal_(tensor: Any, mean: float = 0.0, std: float = 1.0) -> Any:
-    """Normal with a mean and a standard deviation."""
+    """Normal with a mean and a standard deviation.
+
+    Parameters
+    ----------
+    tensor : Tensor or ndarray
+    mean, std : float
+
+    Examples
+    --------
+    >>> import lamella
+    >>> normal_(lamella.empty(3, 5), std=0.02).shape
+    (3, 5)
+    """
     return _set(tensor, generator().normal(mean, std, tuple(tensor.shape)))
 
 
 def trunc_normal_(tensor: Any, mean: float = 0.0, std: float = 1.0, a: float = -2.0, b: float = 2.0) -> Any:
-    """Normal, drawn again until it lies in [a, b]."""
+    """Normal, drawn again until it lies in [a, b].
+
+    Parameters
+    ----------
+    tensor : Tensor or ndarray
+    mean, std, a, b : float
+
+    Examples
+    --------
+    >>> import lamella
+    >>> bool(abs(trunc_normal_(lamella.empty(1000), a=-1, b=1)).max() <= 1)
+    True
+    """
     if not a < b:
         raise ValueError(f"trunc_normal_: expected a < b, got {a} and {b}")
     rng = generator()
@@ -150,7 +240,21 @@ def trunc_normal_(tensor: Any, mean: float = 0.0, std: float = 1.0, a: float = -
 def xavier_uniform_(tensor: Any, gain: float = 1.0) -> Any:
     """Uniform in [-b, b), b = gain * sqrt(6 / (fan_in + fan_out)).
 
+    Parameters
+    ----------
+    tensor : Tensor or ndarray
+        Two axes or more: (out, in, *window).
+    gain : float
+
+    Notes
+    -----
     After Glorot and Bengio, AISTATS 2010.
+
+    Examples
+    --------
+    >>> import lamella
+    >>> bool(abs(xavier_uniform_(lamella.empty(3, 3))).max() <= 1)
+    True
     """
     bound = gain * math.sqrt(6.0 / max(1, sum(_fans(tensor, "xavier_uniform_"))))
     return uniform_(tensor, -bound, bound)
@@ -159,7 +263,21 @@ def xavier_uniform_(tensor: Any, gain: float = 1.0) -> Any:
 def xavier_normal_(tensor: Any, gain: float = 1.0) -> Any:
     """Normal with standard deviation gain * sqrt(2 / (fan_in + fan_out)).
 
+    Parameters
+    ----------
+    tensor : Tensor or ndarray
+        Two axes or more: (out, in, *window).
+    gain : float
+
+    Notes
+    -----
     After Glorot and Bengio, AISTATS 2010.
+
+    Examples
+    --------
+    >>> import lamella
+    >>> xavier_normal_(lamella.empty(3, 3)).shape
+    (3, 3)
     """
     return normal_(tensor, 0.0, gain * math.sqrt(2.0 / max(1, sum(_fans(tensor, "xavier_normal_")))))
 
@@ -200,9 +318,24 @@ def kaiming_uniform_(tensor: Any, a: float = 0, mode: str = "fan_in", nonlineari
 
 
 def kaiming_normal_(tensor: Any, a: float = 0, mode: str = "fan_in", nonlinearity: str = "leaky_relu") -> Any:
-    """Normal with standard deviation gain / sqrt(fan); arguments as in `kaiming_uniform_`.
+    """Normal with standard deviation gain / sqrt(fan).
 
+    Parameters
+    ----------
+    tensor : Tensor or ndarray
+        Two axes or more: (out, in, *window).
+    a, mode, nonlinearity
+        As in `kaiming_uniform_`.
+
+    Notes
+    -----
     After He, Zhang, Ren and Sun, ICCV 2015.
+
+    Examples
+    --------
+    >>> import lamella
+    >>> kaiming_normal_(lamella.empty(8, 3, 3, 3), mode="fan_out", nonlinearity="relu").shape
+    (8, 3, 3, 3)
     """
     return normal_(tensor, 0.0, _kaiming_std(tensor, a, mode, nonlinearity, "kaiming_normal_"))
 
@@ -210,7 +343,22 @@ def kaiming_normal_(tensor: Any, a: float = 0, mode: str = "fan_in", nonlinearit
 def orthogonal_(tensor: Any, gain: float = 1.0) -> Any:
     """A (semi-)orthogonal matrix (out, in * window), by Gram-Schmidt, run twice, on a random one.
 
+    Parameters
+    ----------
+    tensor : Tensor or ndarray
+        Two axes or more.
+    gain : float
+
+    Notes
+    -----
     After Saxe, McClelland and Ganguli, ICLR 2014.
+
+    Examples
+    --------
+    >>> import lamella
+    >>> w = orthogonal_(lamella.empty(3, 5))
+    >>> bool(abs(w @ w.T - lamella.eye(3)).max() < 1e-6)
+    True
     """
     shape = tuple(tensor.shape)
     if len(shape) < 2:
@@ -225,12 +373,34 @@ def orthogonal_(tensor: Any, gain: float = 1.0) -> Any:
 
 
 def default_weight_(weight: Any) -> Any:
-    """PyTorch's default for the weight of Linear and Conv2d: ``kaiming_uniform_(weight, a=sqrt(5))``, uniform within 1/sqrt(fan_in)."""
+    """PyTorch's default for the weight of Linear and Conv2d: ``kaiming_uniform_(weight, a=sqrt(5))``, uniform within 1/sqrt(fan_in).
+
+    Parameters
+    ----------
+    weight : Tensor or ndarray, (out, in, *window)
+
+    Examples
+    --------
+    >>> import lamella
+    >>> bool(abs(default_weight_(lamella.empty(8, 4))).max() <= 0.5)
+    True
+    """
     return kaiming_uniform_(weight, a=math.sqrt(5)) if weight.shape[0] and math.prod(weight.shape) else weight
 
 
 def default_bias_(bias: Any, weight: Any) -> Any:
-    """PyTorch's default for the bias of Linear and Conv2d: uniform within 1/sqrt(fan_in) of the weight."""
+    """PyTorch's default for the bias of Linear and Conv2d: uniform within 1/sqrt(fan_in) of the weight.
+
+    Parameters
+    ----------
+    bias, weight : Tensor or ndarray
+
+    Examples
+    --------
+    >>> import lamella
+    >>> bool(abs(default_bias_(lamella.empty(8), lamella.empty(8, 4))).max() <= 0.5)
+    True
+    """
     fan_in, _ = _fans(weight, "default_bias_")
     bound = 1 / math.sqrt(fan_in) if fan_in > 0 else 0.0
     return uniform_(bias, -bound, bound)

@@ -13,7 +13,13 @@ __all__ = ["Identity", "Linear"]
 
 
 class Identity(Module):
-    """Returns its input; arguments are accepted and ignored."""
+    """Returns its input; arguments are accepted and ignored.
+
+    Examples
+    --------
+    >>> Identity(54, unused=0.1)(3)
+    3
+    """
 
     def __init__(self, *args: Any, **kwargs: Any):
         super().__init__()
