@@ -198,3 +198,29 @@ def test_an_input_changed_in_place_is_noticed():
         y += 1
     with pytest.raises(RuntimeError, match="changed in place"):
         out.backward(np.ones(out.shape))
+
+
+@pytest.mark.parametrize(
+    ("name", "args", "options"),
+    [
+        ("MaxPool2d", (2,), {}),
+        ("MaxPool2d", ((3, 2), 2, 1, 1), {"return_indices": True, "ceil_mode": True}),
+        ("AvgPool2d", (3, 2, 1), {}),
+        ("AvgPool2d", ((2, 3),), {"ceil_mode": True, "count_include_pad": False, "divisor_override": 7}),
+        ("LPPool2d", (2, 3), {}),
+        ("LPPool2d", (1.0, (3, 2), 1), {"ceil_mode": True}),
+        ("AdaptiveAvgPool2d", (1,), {}),
+        ("AdaptiveMaxPool2d", ((None, 3),), {"return_indices": True}),
+    ],
+    ids=str,
+)
+def test_layers(name, args, options):
+    ours, theirs = getattr(lamella.nn, name)(*args, **options), getattr(torch.nn, name)(*args, **options)
+    assert repr(ours) == repr(theirs)
+    assert list(ours.state_dict()) == []
+    x = np.random.default_rng(0).standard_normal((2, 3, 8, 9))
+    out, expected = ours(lamella.from_numpy(x)), theirs(torch.from_numpy(x))
+    if options.get("return_indices"):
+        (out, found), (expected, where) = out, expected
+        np.testing.assert_array_equal(found.numpy(), where.numpy())
+    np.testing.assert_allclose(out.numpy(), expected.numpy(), rtol=1e-12)
