@@ -1,6 +1,7 @@
 """Optimizer updates over memory in equal slices.
 
-    sgd, adam    the formulas stand on the folder's page
+    sgd     buf = mu * buf + (1 - tau) * g;  param = param - lr * buf                  all terms: the folder's page
+    adam    m, v = averages of g, g^2;       param = param - step * m / (sqrt(v) * correction + eps)
 
 Shapes   one-dimensional runs of n elements; param and state in place, all of equal memory order; h (k,) float64
 Loops    slices of SLICE elements are the tasks; inside, one register at a time, the last one masked. Options that select terms are

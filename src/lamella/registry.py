@@ -92,6 +92,15 @@ def rows(*names: str) -> list[Implementation]:
 
 OPERATIONS: dict[str, Operation] = {
     "gemm": Operation({"forward": "a b bias c | out"}, rows("cy_packed", "nb_packed", "ref")),
+    "batchnorm": Operation(
+        {
+            "forward_train": "x weight bias | out mean var",
+            "forward_eval": "x weight bias mean var | out",
+            "backward": "g x weight mean var | dx dw db",
+            "backward_eval": "g x weight mean var | dx dw db",
+        },
+        rows("cy_chunked", "ref"),
+    ),
     "conv2d": Operation(
         {"forward": "x w b | out", "backward_input": "g w | dx", "backward_weight": "x g | dw db"},
         rows("cy_direct", "cy_im2col", "ref"),

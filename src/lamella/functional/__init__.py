@@ -11,6 +11,7 @@ from lamella.functional.elementwise import contiguous as contiguous
 from lamella.functional.elementwise import to as to
 from lamella.functional.linear import gemm, linear, matmul
 from lamella.functional.loss import cross_entropy, mse_loss, nll_loss
+from lamella.functional.normalization import batch_norm
 from lamella.functional.pooling import adaptive_avg_pool2d, adaptive_max_pool2d, avg_pool2d, lp_pool2d, max_pool2d
 from lamella.functional.reduce import argmax, argmin, max, mean, min, sum
 from lamella.functional.shape import cat, concat, expand, flatten, pad, permute, reshape, squeeze, stack, transpose, unsqueeze
@@ -26,6 +27,7 @@ __all__ = [
     "argmax",
     "argmin",
     "avg_pool2d",
+    "batch_norm",
     "cat",
     "clamp",
     "concat",

@@ -2,6 +2,7 @@
 
 from lamella import functional
 from lamella.nn import init
+from lamella.nn.batchnorm import BatchNorm1d, BatchNorm2d
 from lamella.nn.container import ModuleList, Sequential
 from lamella.nn.conv import Conv2d
 from lamella.nn.dropout import Dropout
@@ -14,6 +15,8 @@ __all__ = [
     "AdaptiveAvgPool2d",
     "AdaptiveMaxPool2d",
     "AvgPool2d",
+    "BatchNorm1d",
+    "BatchNorm2d",
     "Conv2d",
     "Dropout",
     "Flatten",

@@ -2,6 +2,7 @@
 
 from lamella.problems.activation import ACTIVATIONS, ActivationProblem
 from lamella.problems.base import Problem
+from lamella.problems.batchnorm import BatchNormProblem
 from lamella.problems.conv2d import Conv2dProblem
 from lamella.problems.gemm import GemmProblem
 from lamella.problems.optimizer import OptimizerProblem
@@ -11,6 +12,7 @@ from lamella.problems.softmax import SoftmaxProblem
 __all__ = [
     "ACTIVATIONS",
     "ActivationProblem",
+    "BatchNormProblem",
     "Conv2dProblem",
     "GemmProblem",
     "OptimizerProblem",

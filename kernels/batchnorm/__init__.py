@@ -1,0 +1,24 @@
+"""Batch normalisation over rows x channels.
+
+    forward_train   mean = sum(x) / n,  var = sum((x - mean)^2) / n          per channel, over the n rows
+                    out = (x - mean) * weight / sqrt(var + eps) + bias
+    forward_eval    the same out with mean and var given
+    backward        of forward_train, with s = 1 / sqrt(var + eps):
+                    db = sum(g),  dw = sum(g * (x - mean)) * s
+                    dx = weight * s * (g - db / n - (x - mean) * s * dw / n)
+    backward_eval   of forward_eval: the same dw and db, dx = weight * s * g
+
+Shapes   x, out, g, dx (mb, channels, ...) in channels-last memory, that is n rows of channels; weight, bias, mean, var, dw, db (channels,)
+         weight and bias may be None: 1 and 0
+Safety   var is summed from differences to a mean, never as E[x^2] - E[x]^2: with mean 1e3 and std 1 that would leave float32 without a digit
+After    Ioffe and Szegedy, ICML 2015; combining chunks: Chan, Golub and LeVeque, The American Statistician 37(3), 1983.
+
+| implementation | how | when |
+|---|---|---|
+| ref | NumPy in float64 | the formula |
+| cy_chunked | chunks of rows, vector registers over channels (several rows side by side where channels are few) | default |
+"""
+
+from lamella.kernels import implementations
+
+__getattr__ = implementations("batchnorm")

@@ -1,0 +1,53 @@
+"""The formulas of batch normalisation, in float64."""
+
+import numpy as np
+
+
+def _rows(x):
+    """A view with the channels last, whatever the memory order."""
+    return np.moveaxis(x, 1, -1)
+
+
+def _double(v, otherwise):
+    return otherwise if v is None else v.astype(np.float64)
+
+
+def _normalise(p, x, weight, bias, mean, var, out):
+    scale = _double(weight, 1.0) / np.sqrt(var + p.eps)
+    _rows(out)[...] = (_rows(x) - mean) * scale + _double(bias, 0.0)
+
+
+def forward_train(p, x, weight, bias, out, mean, var, scratch):
+    x = x.astype(np.float64)
+    rows = _rows(x).reshape(-1, p.channels)
+    m = rows.mean(axis=0)
+    m += (rows - m).mean(axis=0)  # a sum of many numbers far from zero has lost digits that the kernels keep
+    v = ((rows - m) ** 2).mean(axis=0)
+    mean[...] = m
+    var[...] = v
+    _normalise(p, x, weight, bias, m, v, out)
+
+
+def forward_eval(p, x, weight, bias, mean, var, out, scratch):
+    _normalise(p, x.astype(np.float64), weight, bias, mean.astype(np.float64), var.astype(np.float64), out)
+
+
+def _sums(p, g, x, mean, var, dw, db):
+    s = 1 / np.sqrt(var.astype(np.float64) + p.eps)
+    g = _rows(g.astype(np.float64))
+    normal = (_rows(x.astype(np.float64)) - mean.astype(np.float64)) * s
+    b = g.reshape(-1, p.channels).sum(axis=0)
+    w = (g * normal).reshape(-1, p.channels).sum(axis=0)
+    dw[...] = w
+    db[...] = b
+    return g, normal, s, w, b
+
+
+def backward(p, g, x, weight, mean, var, dx, dw, db, scratch):
+    g, normal, s, w, b = _sums(p, g, x, mean, var, dw, db)
+    _rows(dx)[...] = _double(weight, 1.0) * s * (g - b / p.rows - normal * w / p.rows)
+
+
+def backward_eval(p, g, x, weight, mean, var, dx, dw, db, scratch):
+    g, _, s, _, _ = _sums(p, g, x, mean, var, dw, db)
+    _rows(dx)[...] = _double(weight, 1.0) * s * g

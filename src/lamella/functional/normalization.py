@@ -1,0 +1,128 @@
+"""batch_norm."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from lamella.layout import channels_last, empty_channels_last, operand, same_dtype
+from lamella.problems import BatchNormProblem
+from lamella.registry import select
+from lamella.tensor import Operation, Tensor, apply
+
+
+def _per_channel(name: str, v: np.ndarray | None, x: np.ndarray) -> np.ndarray | None:
+    if v is None:
+        return None
+    if v.shape != (x.shape[1],):
+        raise ValueError(f"batch_norm: expected {name} of shape ({x.shape[1]},), one number per channel of input {x.shape}, got {v.shape}")
+    return np.ascontiguousarray(operand(v, "batch_norm", name))
+
+
+def _update(name: str, running: np.ndarray, new: np.ndarray, momentum: float, unbias: float = 1.0) -> None:
+    if not running.flags.writeable:
+        raise ValueError(f"batch_norm: {name} is read-only, but training updates it in place; give it a copy")
+    running *= 1 - momentum
+    running += momentum * unbias * new
+
+
+def _forward(
+    x: Any, weight: Any, bias: Any, running_mean: Any, running_var: Any, training: bool, momentum: float, eps: float
+) -> tuple[np.ndarray, Any]:
+    x = operand(np.asarray(x), "batch_norm")
+    if x.ndim < 2:
+        raise ValueError(f"batch_norm: expected input of shape (N, C) or (N, C, ...), got {x.shape}")
+    if (running_mean is None) != (running_var is None):
+        raise ValueError("batch_norm: expected running_mean and running_var both, or neither")
+    if not training and running_mean is None:
+        raise ValueError("batch_norm: expected running_mean and running_var when training=False; the batch's own need training=True")
+    weight, bias = _per_channel("weight", weight, x), _per_channel("bias", bias, x)
+    mean, var = _per_channel("running_mean", running_mean, x), _per_channel("running_var", running_var, x)
+    same_dtype("batch_norm", input=x, weight=weight, bias=bias, running_mean=mean, running_var=var)
+    channels = x.shape[1]
+    rows = x.size // channels if channels else 0
+    if training and rows == 1:
+        raise ValueError(f"batch_norm: expected more than 1 value per channel when training, got input of shape {x.shape}")
+    x = channels_last(x)
+    p = BatchNormProblem.of(rows, channels, x.dtype, eps)
+    out = empty_channels_last(x.shape, x.dtype)
+    if training:
+        mean, var = np.empty(channels, x.dtype), np.empty(channels, x.dtype)
+        if rows:
+            select("batchnorm", "forward_train", p)(p, x, weight, bias, out, mean, var)
+            if running_mean is not None:
+                _update("running_mean", running_mean, mean, momentum)
+                _update("running_var", running_var, var, momentum, rows / (rows - 1))
+    elif rows:
+        select("batchnorm", "forward_eval", p)(p, x, weight, bias, mean, var, out)
+    return out, (p, x, weight, mean, var, training)
+
+
+def _backward(saved: Any, g: np.ndarray, needs: tuple[bool, ...]) -> tuple[np.ndarray | None, ...]:
+    p, x, weight, mean, var, training = saved
+    dx = empty_channels_last(x.shape, x.dtype)
+    dw, db = np.zeros(p.channels, x.dtype), np.zeros(p.channels, x.dtype)
+    if p.rows:
+        select("batchnorm", "backward" if training else "backward_eval", p)(p, channels_last(g), x, weight, mean, var, dx, dw, db)
+    return dx, dw if needs[1] else None, db if needs[2] else None, None, None
+
+
+_BATCH_NORM = Operation("batch_norm", _forward, _backward)
+
+
+def batch_norm(
+    input: Any,
+    running_mean: Any,
+    running_var: Any,
+    weight: Any = None,
+    bias: Any = None,
+    training: bool = False,
+    momentum: float = 0.1,
+    eps: float = 1e-5,
+) -> Any:
+    """Normalise every channel to mean 0 and variance 1, then scale and shift it.
+
+    Parameters
+    ----------
+    input : array or Tensor of float32 or float64, shape (N, C) or (N, C, ...)
+        Any memory order; the result is channels-last.
+    running_mean, running_var : array or Tensor, shape (C,), or None
+        Averages over the batches so far. With training=True they are updated in place; without, they are what the input is normalised by.
+    weight, bias : array or Tensor, shape (C,), optional
+        Scale and shift.
+    training : bool
+        Normalise by mean and (biased) variance of this batch, over all axes but the second.
+    momentum : float
+        ``running = (1 - momentum) * running + momentum * new``; the new variance is the unbiased one.
+    eps : float
+        Added to the variance.
+
+    Returns
+    -------
+    array or Tensor of the input's shape
+
+    Raises
+    ------
+    ValueError
+        Fewer than two axes; a wrong number of channels; training on one value per channel; no running statistics in evaluation.
+    TypeError
+        Not float32 or float64, or different dtypes.
+
+    Notes
+    -----
+    Ioffe and Szegedy, ICML 2015. The variance is summed from differences to the mean, so that float32 data far from zero keep their digits.
+
+    Examples
+    --------
+    >>> x = np.array([[1.0, 10.0], [3.0, 30.0]])
+    >>> batch_norm(x, None, None, training=True, eps=0.0)
+    array([[-1., -1.],
+           [ 1.,  1.]])
+    """
+    out = apply(_BATCH_NORM, (input, weight, bias, running_mean, running_var), bool(training), float(momentum), float(eps))
+    if training:
+        for running in (running_mean, running_var):
+            if isinstance(running, Tensor):
+                running._version[0] += 1
+    return out
