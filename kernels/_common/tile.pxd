@@ -25,8 +25,9 @@ from lamella.kernels._common.simd cimport (
     v_add, v_fma, v_gt, v_load, v_load_n, v_max, v_mul, v_pin, v_select, v_set, v_store, v_store_n, v_zero, vec,
 )
 from lamella.kernels._common.types cimport i64, real
+from lamella.kernels._common.vmath cimport v_sigmoid, v_tanh
 
-# activations of an epilogue (lamella.problems.EPILOGUES holds the same numbers)
+# activations of an epilogue (lamella.problems.ACTIVATIONS holds the same numbers)
 cdef enum Activation:
     ACT_NONE = 0
     ACT_RELU = 1
@@ -75,6 +76,10 @@ cdef inline vec finish(real t, vec v, const Epilogue *e, const real *c, i64 n, i
         v = v_max(t, v_zero(), v)
     elif e.act == ACT_LEAKY_RELU:
         v = v_select(v_gt(t, v, v_zero()), v, v_mul(t, v, v_set(<real>e.slope)))
+    elif e.act == ACT_SIGMOID:
+        v = v_sigmoid(t, v)
+    elif e.act == ACT_TANH:
+        v = v_tanh(t, v)
     return v
 
 

@@ -5,7 +5,7 @@ import numpy as np
 
 def forward(p, x, out, scratch):
     x = x.astype(np.float64)
-    with np.errstate(over="ignore"):
+    with np.errstate(over="ignore", divide="ignore", invalid="ignore"):
         if p.function == "relu":
             y = np.where(x > 0, x, np.where(np.isnan(x), x, 0))
         elif p.function == "leaky_relu":
@@ -14,6 +14,10 @@ def forward(p, x, out, scratch):
             y = 1 / (1 + np.exp(-x))
         elif p.function == "tanh":
             y = np.tanh(x)
+        elif p.function == "exp":
+            y = np.exp(x)
+        elif p.function == "log":
+            y = np.log(x)
         else:
             raise ValueError(p.function)
     out[...] = y
@@ -29,6 +33,11 @@ def backward(p, g, saved, dx, scratch):
         d = s * (1 - s)
     elif p.function == "tanh":
         d = 1 - s * s
+    elif p.function == "exp":
+        d = s
+    elif p.function == "log":
+        with np.errstate(divide="ignore"):
+            d = 1 / s
     else:
         raise ValueError(p.function)
     dx[...] = g.astype(np.float64) * d

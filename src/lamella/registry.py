@@ -209,7 +209,7 @@ def _load(operation: str, row: Implementation, pass_: str, p: Problem) -> Kernel
         return None if function is None else Kernel(row.name, function, 0, 0)
     module = kernels.load(operation, row.name)
     function = getattr(module, pass_, None)
-    if function is None:
+    if function is None or (hasattr(module, "accepts") and not module.accepts(pass_, p)):
         return None
     shared, per_thread = module.scratch(pass_, p) if hasattr(module, "scratch") else (0, 0)
     return Kernel(row.name, function, shared, per_thread)

@@ -8,10 +8,9 @@ import numpy as np
 
 from lamella.layout import dense, like, operand
 from lamella.problems import ActivationProblem
+from lamella.problems.activation import FUNCTIONS
 from lamella.registry import select
 from lamella.tensor import Operation, apply
-
-_SAVES_INPUT = {"leaky_relu"}  # the others compute their derivative from their output
 
 
 def _forward(x: np.ndarray, function: str, slope: float) -> tuple[np.ndarray, Any]:
@@ -19,7 +18,7 @@ def _forward(x: np.ndarray, function: str, slope: float) -> tuple[np.ndarray, An
     p = ActivationProblem.of(x.size, x.dtype, function, slope)
     out = np.empty_like(x)
     select("activation", "forward", p)(p, x, out)
-    return out, (p, x if function in _SAVES_INPUT else out)
+    return out, (p, x if FUNCTIONS[function].saves == "input" else out)
 
 
 def _backward(saved: Any, g: np.ndarray, needs: tuple[bool, ...]) -> tuple[np.ndarray]:
@@ -29,7 +28,7 @@ def _backward(saved: Any, g: np.ndarray, needs: tuple[bool, ...]) -> tuple[np.nd
     return (dx,)
 
 
-_OPERATIONS = {name: Operation(name, _forward, _backward) for name in ("relu", "leaky_relu", "sigmoid", "tanh")}
+_OPERATIONS = {name: Operation(name, _forward, _backward) for name in FUNCTIONS}
 
 
 def relu(input: Any) -> Any:

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from lamella.functional._broadcast import unbroadcast
 from lamella.functional.softmax import as_operand, classes_last, rows_of
 from lamella.layout import operand, same_dtype
 from lamella.problems import SoftmaxProblem
@@ -259,13 +260,6 @@ def nll_loss(
 # mean squared error: elementwise and bound by memory, so NumPy's ufuncs do
 
 
-def _unbroadcast(g: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
-    """The sum of g over the axes along which an array of `shape` was repeated."""
-    g = g.sum(axis=tuple(range(g.ndim - len(shape)))) if g.ndim > len(shape) else g
-    axes = tuple(i for i, n in enumerate(shape) if n == 1 and g.shape[i] != 1)
-    return g.sum(axis=axes, keepdims=True) if axes else g
-
-
 def _mse(x: np.ndarray, target: np.ndarray, reduction: str) -> tuple[np.ndarray, Any]:
     x, target = operand(x, "mse_loss"), operand(target, "mse_loss", "target")
     dtype = same_dtype("mse_loss", input=x, target=target)
@@ -282,7 +276,7 @@ def _mse_backward(saved: Any, g: np.ndarray, needs: tuple[bool, ...]) -> tuple[n
     d, reduction, shape, target_shape = saved
     scale = np.asarray(2 * g / d.size if reduction == "mean" and d.size else 2 * g).astype(d.dtype)
     dx = np.asarray(d * scale)
-    return _unbroadcast(dx, shape) if needs[0] else None, _unbroadcast(np.asarray(-dx), target_shape) if needs[1] else None
+    return unbroadcast(dx, shape) if needs[0] else None, unbroadcast(np.asarray(-dx), target_shape) if needs[1] else None
 
 
 _MSE = Operation("mse_loss", _mse, _mse_backward)

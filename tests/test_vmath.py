@@ -1,0 +1,107 @@
+"""The stated bounds of exp, log, sigmoid and tanh, in units in the last place, and their limits."""
+
+import numpy as np
+import pytest
+
+from lamella.problems import ActivationProblem
+from lamella.registry import OPERATIONS, select, use_backend
+
+IMPLEMENTATIONS = [row.name for row in OPERATIONS["activation"].implementations if row.functions is None and row.name.startswith("cy_")]
+DTYPES = [np.float32, np.float64]
+ULPS = {"exp": 2, "log": 2, "sigmoid": 4, "tanh": 4}
+inf, nan = np.inf, np.nan
+
+
+def compute(name, function, x):
+    p = ActivationProblem.of(x.size, x.dtype, function)
+    out = np.empty_like(x)
+    with use_backend(activation=name):
+        select("activation", "forward", p)(p, x, out)
+    return out
+
+
+def arguments(function, dtype):
+    info = np.finfo(dtype)
+    rng = np.random.default_rng(0)
+    n = 20000
+    if function == "log":
+        near_one = 1 + rng.standard_normal(n) * 10.0 ** rng.uniform(-6, -0.5, n)
+        spread = np.exp(rng.uniform(np.log(info.tiny), np.log(info.max), n))
+        x = np.concatenate([np.abs(near_one), spread, [info.tiny, info.max, 0.5, 1, 2, np.sqrt(0.5), np.sqrt(2)]])
+    else:
+        limit = np.log(float(info.max))
+        wide = rng.uniform(-limit, limit, n) * 0.98
+        small = rng.standard_normal(n) * 10.0 ** rng.uniform(-30, 1, n)
+        halves = (np.arange(-40, 41) + 0.5) * np.log(2) / 2  # between two reduced ranges
+        x = np.concatenate([wide, small, halves, -halves, [limit * 0.9999999, 0.0, 1.0, -1.0]])
+    return np.sort(x.astype(dtype))
+
+
+def oracle(function, x):
+    """The function rounded from a wider type: float64 for float32, long double (64 bits of digits) for float64."""
+    x = x.astype(np.float64 if x.dtype == np.float32 else np.longdouble)
+    if function == "sigmoid":
+        return 1 / (1 + np.exp(-x))
+    return getattr(np, function)(x)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("function", ULPS)
+@pytest.mark.parametrize("name", IMPLEMENTATIONS)
+def test_ulps(name, function, dtype):
+    if dtype is np.float64 and np.finfo(np.longdouble).nmant < 60:
+        pytest.skip("no wider type than float64 here")
+    x = arguments(function, dtype)
+    got, expected = compute(name, function, x), oracle(function, x)
+    ulp = np.spacing(np.maximum(np.abs(expected), np.finfo(dtype).tiny).astype(dtype))
+    error = np.abs(got - expected) / ulp
+    error[np.abs(expected) < np.finfo(dtype).tiny] = 0  # denormal results may be 0
+    worst = int(error.argmax())
+    assert error[worst] <= ULPS[function], f"{function}({x[worst]!r}) = {got[worst]!r}, off by {error[worst]:.2f} ulp"
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("name", IMPLEMENTATIONS)
+def test_mpmath(name, dtype):
+    """A second oracle, independent of the C library, on fewer points."""
+    mpmath = pytest.importorskip("mpmath")
+    functions = {"exp": mpmath.exp, "log": mpmath.log, "tanh": mpmath.tanh, "sigmoid": lambda v: 1 / (1 + mpmath.exp(-v))}
+    with mpmath.workdps(50):
+        for function, exact in functions.items():
+            x = arguments(function, dtype)[::97].copy()
+            for got, v in zip(compute(name, function, x), x):
+                expected = exact(mpmath.mpf(float(v)))
+                if abs(expected) > np.finfo(dtype).tiny:
+                    error = abs(mpmath.mpf(float(got)) - expected) / float(np.spacing(dtype(abs(expected))))
+                    assert error <= ULPS[function], (function, v, got, float(error))
+
+
+LIMITS = {
+    "exp": [(0, 1), (-0.0, 1), (inf, inf), (-inf, 0), (nan, nan), (1e4, inf), (-1e4, 0)],
+    "log": [(1, 0), (0, -inf), (-0.0, -inf), (inf, inf), (-1, nan), (-inf, nan), (nan, nan)],
+    "sigmoid": [(0, 0.5), (inf, 1), (-inf, 0), (nan, nan), (1e4, 1), (-1e4, 0), (1e30, 1)],
+    "tanh": [(0, 0), (-0.0, -0.0), (inf, 1), (-inf, -1), (nan, nan), (1e4, 1), (-1e4, -1), (1e-30, 1e-30)],
+}
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("function", ULPS)
+@pytest.mark.parametrize("name", IMPLEMENTATIONS)
+def test_limits(name, function, dtype):
+    x, expected = np.array(LIMITS[function], dtype).T
+    x = np.ascontiguousarray(x)
+    for count in (1, 9):  # a masked register and whole ones
+        got = compute(name, function, np.repeat(x, count))
+        np.testing.assert_array_equal(got, np.repeat(expected, count))
+        np.testing.assert_array_equal(np.signbit(got[~np.isnan(got)]), np.signbit(np.repeat(expected, count)[~np.isnan(got)]))
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("name", IMPLEMENTATIONS)
+def test_odd_and_monotone(name, dtype):
+    x = np.linspace(0, 20, 4001).astype(dtype)
+    y = compute(name, "tanh", x)
+    np.testing.assert_array_equal(compute(name, "tanh", -x), -y)
+    assert (np.abs(y) <= 1).all()
+    s = compute(name, "sigmoid", np.linspace(-120, 120, 4001).astype(dtype))
+    assert ((s >= 0) & (s <= 1)).all()
