@@ -303,13 +303,13 @@ class Tensor:
         return F.compare(np.greater_equal, self, other)
 
     def __and__(self, other: Any) -> Tensor:
-        return F.compare(np.bitwise_and, self, other)
+        return F.compare(np.bitwise_and, self, other, None)
 
     def __or__(self, other: Any) -> Tensor:
-        return F.compare(np.bitwise_or, self, other)
+        return F.compare(np.bitwise_or, self, other, None)
 
     def __xor__(self, other: Any) -> Tensor:
-        return F.compare(np.bitwise_xor, self, other)
+        return F.compare(np.bitwise_xor, self, other, None)
 
     def __invert__(self) -> Tensor:
         return Tensor(np.asarray(~self.data))

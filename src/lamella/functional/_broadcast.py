@@ -32,10 +32,10 @@ def zeros(shape: tuple[int, ...], dtype: Any, channels_last: bool) -> np.ndarray
 
 def number(x: Any, operation: str, name: str) -> Any:
     """x as an ndarray of numbers or booleans, or a Python number, whose dtype gives way to that of an array."""
-    if isinstance(x, (bool, int, float)):
-        return x
     if isinstance(x, np.generic) and x.dtype.kind in "fiub":
         return x.item()
+    if isinstance(x, (bool, int, float)):
+        return x
     x = np.asarray(x)
     return x if x.dtype.kind in "iub" else operand(x, operation, name)
 
@@ -64,19 +64,19 @@ def pair(operation: str, x: Any, y: Any) -> tuple[Any, Any]:
     return x, y
 
 
-def binary(operation: str, ufunc: Callable[..., Any], x: Any, y: Any) -> np.ndarray:
-    """ufunc(x, y), in channels-last memory when any of the two is; silent about infinities and NaN, which propagate."""
+def binary(operation: str, ufunc: Callable[..., Any], x: Any, y: Any, dtype: Any = None) -> np.ndarray:
+    """ufunc(x, y), in channels-last memory when any of the two is; silent about infinities and NaN, which propagate.
+
+    dtype: of the result, where it is not that of floating operands.
+    """
     with np.errstate(all="ignore"):
         try:
-            if (
-                type(x) is np.ndarray
-                and type(y) is np.ndarray
-                and x.strides != y.strides
-                and (channels_last_only(x) or channels_last_only(y))
-            ):
-                shape = x.shape if x.shape == y.shape else np.broadcast_shapes(x.shape, y.shape)
-                if len(shape) == (x if channels_last_only(x) else y).ndim:
-                    return ufunc(x, y, out=empty_channels_last(shape, x.dtype))
+            if type(x) is np.ndarray and type(y) is np.ndarray and x.strides != y.strides:
+                last = x if channels_last_only(x) else y if channels_last_only(y) else None
+                if last is not None and (dtype is not None or (x.dtype is y.dtype and x.dtype in FLOATS)):
+                    shape = x.shape if x.shape == y.shape else np.broadcast_shapes(x.shape, y.shape)
+                    if len(shape) == last.ndim:
+                        return ufunc(x, y, out=empty_channels_last(shape, dtype or x.dtype))
             out = ufunc(x, y)
         except ValueError as error:
             if "broadcast" not in str(error) and "shape mismatch" not in str(error):

@@ -463,14 +463,14 @@ def where(condition: Any, input: Any, other: Any) -> Any:
 # comparisons and logic: no gradient
 
 
-def compare(ufunc: Any, x: Any, y: Any) -> Any:
+def compare(ufunc: Any, x: Any, y: Any, dtype: Any = np.bool_) -> Any:
     """A ufunc whose result is not differentiable, through the door (as a Tensor where one goes in)."""
-    return apply(_COMPARE, (x, y), ufunc)
+    return apply(_COMPARE, (x, y), ufunc, dtype)
 
 
-def _compare_forward(x: Any, y: Any, ufunc: Any) -> tuple[np.ndarray, Any]:
+def _compare_forward(x: Any, y: Any, ufunc: Any, dtype: Any) -> tuple[np.ndarray, Any]:
     name = ufunc.__name__
-    return binary(name, ufunc, number(x, name, "input"), number(y, name, "other")), None
+    return binary(name, ufunc, number(x, name, "input"), number(y, name, "other"), dtype), None
 
 
 def _no_gradient(saved: Any, g: np.ndarray, needs: tuple[bool, ...]) -> Gradients:

@@ -182,7 +182,9 @@ def gradcheck(
         count += int(wrong.sum())
         for j in np.flatnonzero(wrong):
             key = np.inf if np.isnan(excess[j]) else excess[j]
-            faults.append((key, f"{describe(j)}: analytic {analytic[j]:.10g}, numeric {numeric[j]:.10g}, difference {difference[j]:.3g}"))
+            faults.append(
+                (key, f"{describe(int(j))}: analytic {analytic[j]:.10g}, numeric {numeric[j]:.10g}, difference {difference[j]:.3g}")
+            )
 
     def split(flat: np.ndarray) -> dict[int, np.ndarray]:
         parts = np.split(flat, np.cumsum(sizes)[:-1])
