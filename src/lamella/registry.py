@@ -328,7 +328,7 @@ def unregister_kernel(op: str, name: str) -> None:
 
 # Scratch: one buffer per calling thread, grown to the maximum and reused.
 _local = threading.local()
-_ALIGN = 128
+ALIGN = 128
 EMPTY = np.empty(0, np.uint8)
 
 
@@ -339,8 +339,8 @@ def scratch(nbytes: int) -> np.ndarray:
     buffer = getattr(_local, "scratch", None)
     if buffer is None or buffer.size < nbytes:
         _local.scratch = None
-        raw = np.empty(nbytes + _ALIGN, np.uint8)
-        start = -raw.ctypes.data % _ALIGN
+        raw = np.empty(nbytes + ALIGN, np.uint8)
+        start = -raw.ctypes.data % ALIGN
         buffer = _local.scratch = raw[start : start + nbytes]
     return buffer
 

@@ -54,8 +54,21 @@ def _compare(where: str, what: str, got: np.ndarray, expected: np.ndarray, bound
         )
 
 
-def _fill(out: np.ndarray) -> None:
-    out.fill(np.nan if out.dtype.kind == "f" else np.iinfo(out.dtype).max if out.dtype.kind in "iu" else True)
+def _fill(out: np.ndarray, other: bool) -> None:
+    """What an output holds before the kernel writes it: NaN, or on the other runs something else, in case NaN is right."""
+    if out.dtype.kind == "f":
+        out.fill(1e30 if other else np.nan)
+    else:
+        out.fill(not other if out.dtype.kind == "b" else np.iinfo(out.dtype).max - other)
+
+
+def _scratch(call: registry.Kernel, threads: int, other: bool) -> np.ndarray:
+    """The kernel's scratch, poisoned, its end flush against an unreadable page (but for its alignment)."""
+    size = call.shared + call.per_thread * threads
+    if not size:
+        return registry.EMPTY
+    poison = np.full(-(-size // registry.ALIGN) * registry.ALIGN, 0x5A if other else 0xFF, np.uint8)
+    return guarded(poison, "high")
 
 
 def check_kernel(operation: str, pass_: str, kernel: str | Function, p: Any, *, seed: int = 0) -> None:
@@ -76,8 +89,8 @@ def check_kernel(operation: str, pass_: str, kernel: str | Function, p: Any, *, 
     -----
     exact    whole-number inputs, compared with zero tolerance: catches every omitted or doubled term
     bounded  random inputs, within the operation's stated bound
-    clean    outputs pre-filled with NaN are written completely; all arrays lie flush against unreadable pages, at either end;
-             inputs stay unchanged; a second run, and runs on 1 and 3 threads, give the same bits
+    clean    outputs pre-filled with NaN are written completely; all arrays lie flush against unreadable pages, at either end, so does
+             the scratch at its end, which arrives full of NaN; inputs stay unchanged; a second run, and runs on 1 and 3 threads, give the same bits
 
     Examples
     --------
@@ -113,14 +126,14 @@ def check_kernel(operation: str, pass_: str, kernel: str | Function, p: Any, *, 
         first: list[Any] | None = None
         before = pool.get_num_threads()
         try:
-            for threads, end in ((before, "high"), (before, "low"), (1, "high"), (3, "high")):
+            for run, (threads, end) in enumerate([(before, "high"), (before, "low"), (1, "high"), (3, "high")]):
                 pool.set_num_threads(threads)
                 ins = [None if x is None else guarded(x, end) for x in inputs]
                 outs: list[Any] = [None if o is None else guarded(o, end) for o in outputs]
                 for out in outs[:fresh]:
                     if out is not None:
-                        _fill(out)
-                call(p, *ins, *outs)
+                        _fill(out, bool(run % 2))
+                call.function(p, *ins, *outs, _scratch(call, threads, bool(run % 2)))
                 for x, then in zip(ins, inputs):
                     if x is not None and then is not None and not np.array_equal(x, then, equal_nan=x.dtype.kind == "f"):
                         raise AssertionError(f"{where}: an input was changed")
