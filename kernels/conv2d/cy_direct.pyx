@@ -82,7 +82,7 @@ cdef void plan(Direct *d) noexcept nogil:
         v.y_low >= 0 and v.x_low >= 0 and (v.rows - 1) * v.sy + v.y_high < v.height and (v.columns - 1) * v.sx + v.x_high < v.width
     )
     if (
-        v.taps == 1 and v.sy == 1 and v.sx == 1 and v.y_low == 0 and v.x_low == 0 and v.rows == v.height and v.columns == v.width
+        v.mb > 0 and v.taps == 1 and v.sy == 1 and v.sx == 1 and v.y_low == 0 and v.x_low == 0 and v.rows == v.height and v.columns == v.width
         and v.dst_row == v.dst_column * v.columns and v.dst_image == v.dst_row * v.rows
     ):
         v.columns = v.width = v.mb * v.rows * v.columns
@@ -325,9 +325,10 @@ def scratch(pass_, p):
         for a in range(g[SH]):
             for b in range(g[SW]):
                 backward_gather(&d.v, g, d.item, a, b)
-                plan(&d)
-                band = max(band, d.band_bytes)
-                packed = max(packed, packed_bytes(&d.v, d.item))
+                if d.v.rows and d.v.columns:
+                    plan(&d)
+                    band = max(band, d.band_bytes)
+                    packed = max(packed, packed_bytes(&d.v, d.item))
     else:
         forward_gather(&d.v, g, d.item)
         plan(&d)
