@@ -13,21 +13,34 @@ of 8-byte words and runs a *task* over it:
         x = floats(c[0])                                   the memory at an address: x[i]; array_f32 / array_f64
 
 Tasks run without the GIL and cannot raise; they index memory without checks.
-Numba does not notice a change in another file, so each factory of tasks takes KEY, a hash of the nb*.py files here
-and the instruction set in use, into its closure: it becomes part of the key under which the compiled code is cached.
+Compiled tasks are cached on disk. Numba's own key for a function inside a factory never comes again, because it holds random names of
+the functions in its closure, and it does not notice a change in another file; functions of one name from two caches would also
+share a symbol. So `task` and `inline` name each function after its `stamp`: a hash of the Numba files of its folder and of this one,
+of the instruction set, and of the values that its factory gave it. KEY is the part of it that comes from this folder.
 """
 
 import hashlib
+from functools import cache
 from pathlib import Path
+from types import BuiltinFunctionType, FunctionType, ModuleType
 
 import numpy as np
 from lamella.kernels import ISA
 from lamella.kernels._common import pool
-from numba import carray, cfunc, njit, types
+from numba import carray, njit, types
+from numba.core.ccallback import CFunc
 from numba.extending import intrinsic
 
-KEY = hashlib.sha256(b"".join(path.read_bytes() for path in sorted(Path(__file__).parent.glob("nb*.py")))).hexdigest() + ISA
-OPTIONS = {"error_model": "numpy", "boundscheck": False, "cache": True}
+
+@cache
+def _sources(folder):
+    """A hash of the Numba files of a folder."""
+    files = sorted([*folder.glob("nb*.py"), *folder.glob("_nb*.py")])
+    return hashlib.sha256(b"".join(path.read_bytes() for path in files)).hexdigest()
+
+
+KEY = _sources(Path(__file__).parent) + ISA
+OPTIONS = {"error_model": "numpy", "boundscheck": False}
 ANY_SLOTS = 1 << 20
 _WORDS = 1 << 20  # carray wants a length; nothing is checked against it
 _LENGTH = 1 << 56
@@ -35,13 +48,50 @@ _LENGTH = 1 << 56
 TASK = types.void(types.voidptr, types.int64, types.int64)
 
 
+def _describe(value):
+    """A value of a closure as text that is the same in every process."""
+    value = getattr(value, "py_func", getattr(value, "_defn", value))  # of njit and of intrinsic
+    if isinstance(value, FunctionType):
+        cells = ", ".join(_describe(cell.cell_contents) for cell in value.__closure__ or () if cell.cell_contents is not value)
+        return f"{value.__module__}.{value.__qualname__}({_sources(Path(value.__code__.co_filename).parent)}, {cells})"
+    if isinstance(value, tuple):
+        return f"({', '.join(map(_describe, value))})"
+    if value is None or isinstance(
+        value, (int, float, str, np.generic, np.dtype, np.ufunc, type, types.Type, BuiltinFunctionType, ModuleType)
+    ):
+        return repr(value)
+    raise TypeError(f"a task depends on {value!r}, which has no name that lasts: pass numbers, strings, types or functions")
+
+
+def stamp(function):
+    """What the compiled code of a function depends on, as a short hash."""
+    return hashlib.sha256((KEY + _describe(function)).encode()).hexdigest()[:20]
+
+
+def _rename(function):
+    name = stamp(function)
+    function.__qualname__ += "_" + name
+    return name
+
+
+def compiled(function, signature):
+    """Compile a function with a C signature, or take it from the cache; its machine address is `.address`."""
+    name = _rename(function)
+    result = CFunc(function, (signature.args, signature.return_type), {}, {"nopython": True, **OPTIONS})
+    result.enable_caching()
+    result._cache._index_key = lambda signature, codegen: (signature, codegen.magic_tuple(), name)
+    result.compile()
+    return result
+
+
 def task(function):
-    """Compile a task for the pool; its machine address is `.address`."""
-    return cfunc(TASK, nopython=True, **OPTIONS)(function)
+    """Compile a task for the pool."""
+    return compiled(function, TASK)
 
 
 def inline(function):
     """Compile a function that tasks call; LLVM inlines it where that pays."""
+    _rename(function)
     return njit(**OPTIONS)(function)
 
 
