@@ -3,7 +3,8 @@
     out = f(x)        dx = g * f'(saved)
 
 Shapes   one-dimensional runs of n elements; the caller hands over dense arrays of equal memory order
-Loops    slices of SLICE elements are the tasks; LLVM turns the branch-free loop into vector code
+Loops    slices of SLICE elements are the tasks; LLVM turns the branch-free loop into vector code. Each slice is indexed from 0: an
+         index that could be negative would be corrected at every access
 Cost     one read and one write per element (backward: two reads)
 """
 
@@ -11,43 +12,56 @@ from functools import cache
 
 import numpy as np
 from lamella.kernels._common.nb import KEY, context, doubles, floats_of, ints, run, task
+from lamella.kernels._common.nb_math import math_of
 
 SLICE = 16384
-RELU, LEAKY_RELU, SIGMOID, TANH = 1, 2, 3, 4
+RELU, LEAKY_RELU, SIGMOID, TANH, EXP, LOG = 1, 2, 3, 4, 5, 6
 
 
 @cache
 def tasks(dtype, act, backward):
     """The task for one function, one dtype, one direction."""
-    array = floats_of(dtype)
+    array, f = floats_of(dtype), math_of(dtype)
+    exp, log, sigmoid, tanh = f.exp, f.log, f.sigmoid, f.tanh
     real = np.float32 if dtype == np.float32 else np.float64
+    item = dtype.itemsize
+    zero, one = real(0), real(1)
     key = KEY
 
     @task
     def work(ctx, task, slot):
         key  # noqa: B018 (part of the cache key)
         c = ints(ctx)
-        x, g, out, n = array(c[0]), array(c[1]), array(c[2]), c[3]
+        at = task * SLICE * item
+        x, g, out = array(c[0] + at), array(c[1] + at), array(c[2] + at)
         slope = real(doubles(ctx)[4])
-        start = task * SLICE
-        for i in range(start, min(start + SLICE, n)):
+        for i in range(min(SLICE, c[3] - task * SLICE)):
             s = x[i]
             if act == RELU:
-                y = (real(1) if s > real(0) else real(0)) if backward else (real(0) if s <= real(0) else s)
+                y = (one if s > zero else zero) if backward else (zero if s <= zero else s)
             elif act == LEAKY_RELU:
-                y = (real(1) if s > real(0) else slope) if backward else (s if s > real(0) else s * slope)
+                y = (one if s > zero else slope) if backward else (s if s > zero else s * slope)
             elif act == SIGMOID:
-                y = s * (real(1) - s) if backward else real(1) / (real(1) + np.exp(-s))
+                y = s * (one - s) if backward else sigmoid(s)
+            elif act == TANH:
+                y = one - s * s if backward else tanh(s)
+            elif act == EXP:
+                y = s if backward else exp(s)
             else:
-                y = real(1) - s * s if backward else np.tanh(s)
+                y = one / s if backward else log(s)
             out[i] = g[i] * y if backward else y
 
     return work
 
 
+def accepts(pass_, p):
+    """Only the functions that the task above knows."""
+    return RELU <= p.act <= LOG
+
+
 def forward(p, x, out, scratch):
     ctx = context(x, None, out, p.n, p.slope)
-    run(tasks(p.dtype, p.act, False), ctx, -(-p.n // SLICE), 0.5 * p.n)
+    run(tasks(p.dtype, p.act, False), ctx, -(-p.n // SLICE), (0.5 if p.act <= LEAKY_RELU else 1.5) * p.n)
 
 
 def backward(p, g, saved, dx, scratch):

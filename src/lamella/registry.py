@@ -121,7 +121,7 @@ OPERATIONS: dict[str, Operation] = {
             "nll_forward": "x target weight | loss total",
             "nll_backward": "g target weight total | dx",
         },
-        rows("cy_rows", "ref"),
+        rows("cy_rows", "nb_rows", "ref"),
     ),
 }
 
