@@ -40,7 +40,7 @@ def leaves(arrays):
 @pytest.mark.parametrize("affine", ["both", "none", "weight", "bias"])
 @pytest.mark.parametrize("memory", ["contiguous", "channels-last"])
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-@pytest.mark.parametrize("backend", ["cython", "reference"])
+@pytest.mark.parametrize("backend", ["cython", "numba", "reference"])
 def test_function(backend, dtype, memory, affine, training):
     for i, shape in enumerate(SHAPES):
         c = shape[1]
@@ -114,7 +114,7 @@ def test_state_dict_of_torch_loads():
     close(ours.eval()(lamella.Tensor(x)), theirs.eval()(torch.tensor(x)), "float32")
 
 
-@pytest.mark.parametrize("backend", ["cython", "reference"])
+@pytest.mark.parametrize("backend", ["cython", "numba", "reference"])
 def test_far_from_zero(backend):
     """mean 1e3, std 1 in float32: the statistics of float64 to the digits that float32 can hold."""
     x = (draw((64, 6, 16, 16), "float32") + 1000).astype(np.float32)
@@ -128,7 +128,7 @@ def test_far_from_zero(backend):
     np.testing.assert_allclose(out, normal, atol=2e-4)
 
 
-@pytest.mark.parametrize("backend", ["cython"])
+@pytest.mark.parametrize("backend", ["cython", "numba"])
 def test_nan_stays_in_its_channel(backend):
     for channels in (3, 16, 70):
         x = draw((40, channels), "float32")

@@ -17,6 +17,7 @@ After    Ioffe and Szegedy, ICML 2015; combining chunks: Chan, Golub and LeVeque
 |---|---|---|
 | ref | NumPy in float64 | the formula |
 | cy_chunked | chunks of rows, vector registers over channels (several rows side by side where channels are few) | default |
+| nb_chunked | the same from Numba | numba |
 """
 
 from lamella.kernels import implementations

@@ -99,7 +99,7 @@ OPERATIONS: dict[str, Operation] = {
             "backward": "g x weight mean var | dx dw db",
             "backward_eval": "g x weight mean var | dx dw db",
         },
-        rows("cy_chunked", "ref"),
+        rows("cy_chunked", "nb_chunked", "ref"),
     ),
     "conv2d": Operation(
         {"forward": "x w b | out", "backward_input": "g w | dx", "backward_weight": "x g | dw db"},
