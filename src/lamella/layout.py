@@ -9,28 +9,59 @@ from __future__ import annotations
 
 import numpy as np
 
+from lamella.problems import ReorderProblem
+from lamella.registry import select
+
 FLOATS = (np.dtype(np.float32), np.dtype(np.float64))
 reorders = 0  # copies made only to change the memory format; a test holds it at zero through a training step
 
 
 def is_channels_last(x: np.ndarray) -> bool:
     """Whether the memory of x (N, C, *spatial) runs N, *spatial, C without gaps."""
-    return np.moveaxis(x, 1, -1).flags.c_contiguous
+    if x.ndim != 4:
+        return _last(x).flags.c_contiguous
+    n, c, h, w = x.shape
+    a, b, d, e = x.strides
+    row = x.itemsize * c * w
+    if (c == 1 or b == x.itemsize) and (w == 1 or e == x.itemsize * c) and (h == 1 or d == row) and (n == 1 or a == row * h):
+        return True
+    return not x.size
+
+
+def _last(x: np.ndarray) -> np.ndarray:
+    """The view (N, *spatial, C) of x (N, C, *spatial)."""
+    return x.transpose(0, *range(2, x.ndim), 1)
 
 
 def empty_channels_last(shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
     """An uninitialised (N, C, *spatial) array in channels-last memory."""
+    if len(shape) == 4:
+        n, c, h, w = shape
+        return np.empty((n, h, w, c), dtype).transpose(0, 3, 1, 2)
     return np.moveaxis(np.empty((shape[0], *shape[2:], shape[1]), dtype), -1, 1)
+
+
+def _reordered(x: np.ndarray, to_last: bool) -> np.ndarray | None:
+    """A copy in the other memory format by our kernel; None where it does not apply."""
+    if x.ndim != 4 or x.dtype not in FLOATS or not x.flags.aligned or not (x.flags.c_contiguous if to_last else is_channels_last(x)):
+        return None
+    n, c, h, w = x.shape
+    out = empty_channels_last(x.shape, x.dtype) if to_last else np.empty(x.shape, x.dtype)
+    rows, cols = (c, h * w) if to_last else (h * w, c)
+    p = ReorderProblem.of(n, rows, cols, x.dtype)
+    source, target = (x, _last(out)) if to_last else (_last(x), out)
+    select("reorder", "forward", p)(p, source.reshape(n, rows, cols), target.reshape(n, cols, rows))
+    return out
 
 
 def channels_last(x: np.ndarray) -> np.ndarray:
     """x itself if its memory is channels-last, else a copy that is."""
     global reorders
-    last = np.moveaxis(x, 1, -1)
-    if last.flags.c_contiguous:
+    if is_channels_last(x):
         return x
     reorders += 1
-    return np.moveaxis(np.ascontiguousarray(last), -1, 1)
+    copy = _reordered(x, True)
+    return np.moveaxis(np.ascontiguousarray(_last(x)), -1, 1) if copy is None else copy
 
 
 def c_contiguous(x: np.ndarray) -> np.ndarray:
@@ -39,7 +70,8 @@ def c_contiguous(x: np.ndarray) -> np.ndarray:
     if x.flags.c_contiguous:
         return x
     reorders += 1
-    return np.ascontiguousarray(x)
+    copy = _reordered(x, False)
+    return np.ascontiguousarray(x) if copy is None else copy
 
 
 def is_dense(x: np.ndarray) -> bool:
@@ -60,6 +92,10 @@ def like(x: np.ndarray, reference: np.ndarray) -> np.ndarray:
     global reorders
     if x.strides == reference.strides:
         return x
+    if reference.flags.c_contiguous:
+        return c_contiguous(x)
+    if is_channels_last(reference):
+        return channels_last(x)
     copy = np.empty_like(reference, dtype=x.dtype)  # keeps the order of axes of a dense array
     if copy.strides == x.strides:
         return x

@@ -7,6 +7,7 @@ from lamella.problems.conv2d import Conv2dProblem
 from lamella.problems.gemm import GemmProblem
 from lamella.problems.optimizer import OptimizerProblem
 from lamella.problems.pool2d import Pool2dProblem
+from lamella.problems.reorder import ReorderProblem
 from lamella.problems.softmax import SoftmaxProblem
 
 __all__ = [
@@ -18,5 +19,6 @@ __all__ = [
     "OptimizerProblem",
     "Pool2dProblem",
     "Problem",
+    "ReorderProblem",
     "SoftmaxProblem",
 ]

@@ -1,6 +1,6 @@
 """The cases that tests and benchmarks share: one module, one ROW, per operation."""
 
-from lamella.testing.cases import activation, batchnorm, conv2d, gemm, optimizer, pool2d, softmax
+from lamella.testing.cases import activation, batchnorm, conv2d, gemm, optimizer, pool2d, reorder, softmax
 from lamella.testing.cases.base import DTYPE, Row, summed, values
 
 ROWS: dict[str, Row] = {
@@ -10,6 +10,7 @@ ROWS: dict[str, Row] = {
     "gemm": gemm.ROW,
     "optimizer": optimizer.ROW,
     "pool2d": pool2d.ROW,
+    "reorder": reorder.ROW,
     "softmax": softmax.ROW,
 }
 
