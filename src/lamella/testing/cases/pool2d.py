@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
+import lamella.kernels as kernels
 from lamella.layout import empty_channels_last
 from lamella.problems import Pool2dProblem
-from lamella.registry import kernels
 from lamella.testing.cases.base import DTYPE, Arrays, Row, summed, values
 
 EMPTY = np.empty(0, np.uint8)
