@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from lamella.kernels._common import pool
 
-from lamella.problems import ActivationProblem, GemmProblem
+from lamella.problems import ActivationProblem, GemmProblem, OptimizerProblem
 from lamella.testing import check, check_adjoint, check_kernel
 from lamella.testing.guard import guarded
 
@@ -125,6 +125,38 @@ def test_unwritten_where_nan_is_right(monkeypatch):
     check_kernel("activation", "forward", good_relu, RELU)
     with pytest.raises(AssertionError, match="other bits"):
         check_kernel("activation", "forward", forgets_nan, RELU)
+
+
+# Arrays updated in place
+
+
+def good_sgd(p, h, g, param, buf, scratch):
+    buf[...] = h[1] * buf + h[2] * (g + h[3] * param)
+    param -= (h[0] * buf).astype(param.dtype)
+
+
+def forgets_the_start(p, h, g, param, buf, scratch):
+    buf[...] = 0
+    good_sgd(p, h, g, param, buf, scratch)
+
+
+def keeps_the_state(p, h, g, param, buf, scratch):
+    good_sgd(p, h, g, param, buf.copy(), scratch)
+
+
+def updates_the_gradient(p, h, g, param, buf, scratch):
+    good_sgd(p, h, g, param, buf, scratch)
+    g += h[3] * param
+
+
+@pytest.mark.parametrize(
+    ("kernel", "fault"), [(forgets_the_start, "exact"), (keeps_the_state, "exact"), (updates_the_gradient, "input was changed")]
+)
+def test_updated_in_place(kernel, fault):
+    p = OptimizerProblem.of(101, F32, True)
+    check_kernel("optimizer", "sgd", good_sgd, p)
+    with pytest.raises(AssertionError, match=fault):
+        check_kernel("optimizer", "sgd", kernel, p)
 
 
 def changes_input(p, x, out, scratch):
