@@ -47,20 +47,21 @@ from lamella.threads import register_threadpoolctl as _register_threadpoolctl
 set_num_threads(_default_num_threads())
 _register_threadpoolctl()
 
-# imported when first used: they cost more than the rest of the package together
-_LAZY: dict[str, str | None] = {"data": None}  # name -> module that holds it, None: it is the module
+# imported when first used: together they cost more than the rest of the package
+_LAZY_MODULES = ("data", "models", "serialization", "train")
+_LAZY = {"save": "serialization", "load": "serialization", "save_model": "serialization", "load_model": "serialization", "show_config": "config"}
 
 
 def __getattr__(name: str) -> object:
-    if name not in _LAZY:
-        raise AttributeError(f"module 'lamella' has no attribute {name!r}")
     import importlib
 
-    holder = _LAZY[name]
-    value = importlib.import_module(f"lamella.{holder or name}")
-    globals()[name] = found = value if holder is None else getattr(value, name)
-    return found
+    if name in _LAZY_MODULES:
+        return importlib.import_module(f"lamella.{name}")
+    if name in _LAZY:
+        value = globals()[name] = getattr(importlib.import_module(f"lamella.{_LAZY[name]}"), name)
+        return value
+    raise AttributeError(f"module 'lamella' has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *_LAZY})
+    return sorted({*globals(), *_LAZY_MODULES, *_LAZY})

@@ -44,10 +44,10 @@ def read_idx(path: str | os.PathLike, ndim: int | None = None) -> np.ndarray:
 
     Examples
     --------
-    >>> import tempfile, os
+    >>> import tempfile
     >>> with tempfile.TemporaryDirectory() as folder:
-    ...     path = os.path.join(folder, "three")
-    ...     _ = open(path, "wb").write(bytes([0, 0, 8, 1, 0, 0, 0, 3, 7, 8, 9]))
+    ...     path = Path(folder, "three")
+    ...     _ = path.write_bytes(bytes([0, 0, 8, 1, 0, 0, 0, 3, 7, 8, 9]))
     ...     read_idx(path)
     array([7, 8, 9], dtype=uint8)
     """
