@@ -193,7 +193,9 @@ class ResNet20(nn.Module):
 
     @staticmethod
     def _stage(in_channels: int, channels: int, stride: int) -> nn.Sequential:
-        return nn.Sequential(BasicBlock(in_channels, channels, stride), BasicBlock(channels, channels, 1), BasicBlock(channels, channels, 1))
+        return nn.Sequential(
+            BasicBlock(in_channels, channels, stride), BasicBlock(channels, channels, 1), BasicBlock(channels, channels, 1)
+        )
 
     def forward(self, x: Any) -> Any:
         x = relu(self.bn1(self.conv1(x)))

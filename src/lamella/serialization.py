@@ -156,7 +156,7 @@ def _read(path: Path, arrays: bool = True) -> tuple[dict[str, np.ndarray], dict[
         pass  # a missing file, a folder or a lack of rights: Python's own error
     try:
         with safe_open(str(path), framework="np") as file:
-            return {name: file.get_tensor(name) for name in file.keys()} if arrays else {}, file.metadata() or {}  # noqa: SIM118
+            return {name: file.get_tensor(name) for name in file.keys()} if arrays else {}, file.metadata() or {}
     except (SafetensorError, OSError, TypeError, ValueError, AttributeError) as error:
         raise _damaged(path, error) from None
 
@@ -281,7 +281,11 @@ def load_model(path: str | os.PathLike, create: Callable[..., Any] | None = None
     if _MODEL not in metadata:
         raise ValueError(
             f"{path}: expected a model saved by lamella.save_model (or by lamella train), got "
-            + ("a file of lamella.save, as a checkpoint is; use lamella.load" if _TREE in metadata else "arrays without a description of the model")
+            + (
+                "a file of lamella.save, as a checkpoint is; use lamella.load"
+                if _TREE in metadata
+                else "arrays without a description of the model"
+            )
         )
     try:
         description = json.loads(metadata[_MODEL])

@@ -84,7 +84,9 @@ def plot_curves(
     return _finish(figure, path)
 
 
-def plot_confusion(matrix: Any, classes: Sequence[str] | None = None, path: str | os.PathLike | None = None, title: str | None = None) -> Any:
+def plot_confusion(
+    matrix: Any, classes: Sequence[str] | None = None, path: str | os.PathLike | None = None, title: str | None = None
+) -> Any:
     """A confusion matrix, each row coloured by the part of its images.
 
     Parameters
@@ -181,7 +183,7 @@ def plot_filters(weight: Any, path: str | os.PathLike | None = None, title: str 
             image = axis.imshow(shown[i, 0], vmin=-bound, vmax=bound, cmap="RdBu_r", interpolation="nearest")
         axis.set_title(str(i), fontsize=8, pad=2)
     if image is not None:
-        figure.colorbar(image, ax=[axis for axis in axes[:count]], label="weight", shrink=min(1.0, 0.9), aspect=14 if rows < 3 else 24)
+        figure.colorbar(image, ax=list(axes[:count]), label="weight", shrink=0.9, aspect=14 if rows < 3 else 24)
     more = f" (the first {limit} of {len(weight)})" if len(weight) > limit else ""
     figure.suptitle((title or f"{len(weight)} filters of {weight.shape[2]} x {weight.shape[3]}") + more, fontsize=11)
     return _finish(figure, path)

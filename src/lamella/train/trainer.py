@@ -20,7 +20,6 @@ from typing import Any
 import numpy as np
 
 from lamella import random, serialization
-from lamella.data import DataLoader
 from lamella.functional import cross_entropy
 from lamella.optim.lr_scheduler import OneCycleLR, ReduceLROnPlateau
 from lamella.tensor import Tensor, no_grad
@@ -212,7 +211,9 @@ class Trainer:
             if ctrl_c.pressed:
                 self._interrupt(progress)
         if not sums["images"]:
-            raise ValueError("Trainer.fit: expected at least one batch to train on, got none; is the dataset empty, or smaller than a batch?")
+            raise ValueError(
+                "Trainer.fit: expected at least one batch to train on, got none; is the dataset empty, or smaller than a batch?"
+            )
         record: dict[str, Any] = {"epoch": self.epoch + 1, "train_loss": sums["loss"] / sums["images"]}
         if sums["classes"]:
             record["train_accuracy"] = sums["right"] / sums["images"]
@@ -361,7 +362,9 @@ class Trainer:
                 f"Trainer: expected a checkpoint with {len(self.callbacks)} callbacks, got {len(state_dict['callbacks'])}; make the Trainer as before"
             )
         if (state_dict["scheduler"] is None) != (self.scheduler is None):
-            raise ValueError("Trainer: expected a checkpoint of a training with the same scheduler, or without one; make the Trainer as before")
+            raise ValueError(
+                "Trainer: expected a checkpoint of a training with the same scheduler, or without one; make the Trainer as before"
+            )
         self.model.load_state_dict(state_dict["model"])
         self.optimizer.load_state_dict(state_dict["optimizer"])
         if self.scheduler is not None:
