@@ -1,13 +1,17 @@
 """The register tile of _common/tile.pxd for Numba, emitted as LLVM IR.
 
-    C[i, j] = sum over taps q and depth l of  A[q][i, l] * B[q][l, j]  (+ C[i, j])          i < mr, j < nv registers
+    C[i, j] = sum over taps q and depth l of  A[q][i, l] * B[q][l, j]  (+ D[i, j])          i < mr, j < nv registers
 
-`tile(dtype, mr, nv, masked)` returns a function for tasks:
+`tile(dtype, mr, nv, masked, narrow)` returns a function for tasks:
 
-    f(taps, ao, bo, depth, a, ars, aks, b, bls, n, c, ldc, add)
+    f(taps, ao, bo, depth, a, ars, aks, b, bls, n, c, ldc, d, ldd)
 
-a, b, c, ao, bo are addresses, strides count elements, ao and bo hold the offsets of the taps. All nv registers of each row are stored. `add`: C is
-added to instead of replaced. masked: only the first n columns of B are read, the others count as 0.
+a, b, c, d, ao, bo are addresses, strides count elements, ao and bo hold the offsets of the taps. d is 0, or c (C is added to), or a bias (ldd 0).
+All nv registers of each row are stored; narrow: only the first n columns (and of D read). masked: only the first n columns of B are
+read, the others count as 0.
+
+A task that needs tiles of many sizes takes them by address, `call(address, ...)`, from `tile_function`: each then costs 0.1 s to
+compile instead of a variant of the task.
 
 One intrinsic emits the whole loop nest: the accumulators are phi nodes of <lanes x float> and so stay in registers; built from many small
 intrinsics over Numba variables, each would become a stack slot. The explicit vector type also keeps AVX-512 registers where LLVM
@@ -18,6 +22,7 @@ from functools import cache
 
 import numpy as np
 from lamella.kernels import ISA
+from lamella.kernels._common.nb import compiled
 from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
@@ -27,7 +32,7 @@ MR, NV = (14, 2) if ISA == "v4" else (6, 2)
 _FMA = ISA != "base"
 _I64 = ir.IntType(64)
 _I32 = ir.IntType(32)
-_ARGUMENTS = 13
+_ARGUMENTS = 14
 
 
 def lanes(dtype):
@@ -81,16 +86,21 @@ class _Emitter:
         zero = ir.Constant(self.vector, [0.0] * self.lanes)
         return self.b.call(function, [self.b.inttoptr(address, pointer), ir.Constant(_I32, self.dtype.itemsize), mask, zero])
 
+    def store_masked(self, value, address, mask):
+        pointer = self.vector.as_pointer()
+        function = self.declare(f"llvm.masked.store.{self.suffix}.p0", ir.VoidType(), [self.vector, pointer, _I32, mask.type])
+        self.b.call(function, [value, self.b.inttoptr(address, pointer), ir.Constant(_I32, self.dtype.itemsize), mask])
 
-def _emit(builder, dtype, mr, nv, masked, arguments):
-    taps, ao, bo, depth, a, ars, aks, b, bls, n, c, ldc, add = arguments
+
+def _emit(builder, dtype, mr, nv, masked, narrow, arguments):
+    taps, ao, bo, depth, a, ars, aks, b, bls, n, c, ldc, d, ldd = arguments
     e = _Emitter(builder, dtype)
     zero = ir.Constant(e.vector, [0.0] * e.lanes)
     i64 = lambda value: ir.Constant(_I64, value)  # noqa: E731
     item = e.dtype.itemsize
     steps = [builder.mul(ars, i64(i * item)) for i in range(mr)]
     a_step, b_step = builder.mul(aks, i64(item)), builder.mul(bls, i64(item))
-    masks = [e.first(builder.sub(n, i64(j * e.lanes))) for j in range(nv)] if masked else None
+    masks = [e.first(builder.sub(n, i64(j * e.lanes))) for j in range(nv)] if masked or narrow else None
     entry = builder.block
     tap_head, tap_body, depth_head, depth_body, tap_next, done = (
         builder.append_basic_block(name) for name in ("tap_head", "tap_body", "depth_head", "depth_body", "tap_next", "done")
@@ -121,7 +131,7 @@ def _emit(builder, dtype, mr, nv, masked, arguments):
     rows = []
     for j in range(nv):
         at = builder.add(bp, i64(j * VECTOR_BYTES))
-        rows.append(e.load_masked(at, masks[j]) if masks else e.load(at, e.vector))
+        rows.append(e.load_masked(at, masks[j]) if masked else e.load(at, e.vector))
     summed = []
     for i in range(mr):
         x = e.splat(e.load(builder.add(ap, steps[i]), e.element), e.element)
@@ -138,29 +148,57 @@ def _emit(builder, dtype, mr, nv, masked, arguments):
 
     builder.position_at_end(done)
     plus, plain, end = (builder.append_basic_block(name) for name in ("plus", "plain", "end"))
-    builder.cbranch(builder.icmp_signed("!=", add, i64(0)), plus, plain)
-    for block, accumulate in ((plus, True), (plain, False)):
+    builder.cbranch(builder.icmp_signed("!=", d, i64(0)), plus, plain)
+    for block, plus_d in ((plus, True), (plain, False)):
         builder.position_at_end(block)
         for i in range(mr):
-            row = e.address(c, builder.mul(ldc, i64(i)))
+            row, added = (e.address(base, builder.mul(step, i64(i))) for base, step in ((c, ldc), (d, ldd)))
             for j in range(nv):
-                at = builder.add(row, i64(j * VECTOR_BYTES))
-                value = outer[i * nv + j]
-                e.store(builder.fadd(value, e.load(at, e.vector)) if accumulate else value, at)
+                at, value = builder.add(row, i64(j * VECTOR_BYTES)), outer[i * nv + j]
+                if plus_d:
+                    there = builder.add(added, i64(j * VECTOR_BYTES))
+                    value = builder.fadd(value, e.load_masked(there, masks[j]) if narrow else e.load(there, e.vector))
+                if narrow:
+                    e.store_masked(value, at, masks[j])
+                else:
+                    e.store(value, at)
         builder.branch(end)
     builder.position_at_end(end)
 
 
 @cache
-def tile(dtype, mr, nv, masked=False):
+def tile(dtype, mr, nv, masked=False, narrow=False):
     """The tile of mr rows by nv registers as a function that Numba code can call (see the module's docstring)."""
 
     @intrinsic
-    def f(typingctx, taps, ao, bo, depth, a, ars, aks, b, bls, n, c, ldc, add):
+    def f(typingctx, taps, ao, bo, depth, a, ars, aks, b, bls, n, c, ldc, d, ldd):
         def codegen(context, builder, signature, arguments):
-            _emit(builder, dtype, mr, nv, masked, arguments)
+            _emit(builder, dtype, mr, nv, masked, narrow, arguments)
             return context.get_dummy_value()
 
         return types.void(*[types.int64] * _ARGUMENTS), codegen
 
     return f
+
+
+@cache
+def tile_function(dtype, mr, nv, masked=False, narrow=False):
+    """The tile as a function of its own, with an `.address` for `call`."""
+    f = tile(dtype, mr, nv, masked, narrow)
+
+    def run(taps, ao, bo, depth, a, ars, aks, b, bls, n, c, ldc, d, ldd):
+        f(taps, ao, bo, depth, a, ars, aks, b, bls, n, c, ldc, d, ldd)
+
+    return compiled(run, types.void(*[types.int64] * _ARGUMENTS))
+
+
+@intrinsic
+def call(typingctx, address, taps, ao, bo, depth, a, ars, aks, b, bls, n, c, ldc, d, ldd):
+    """Call the tile at an address."""
+
+    def codegen(context, builder, signature, arguments):
+        kind = ir.FunctionType(ir.VoidType(), [_I64] * _ARGUMENTS)
+        builder.call(builder.inttoptr(arguments[0], kind.as_pointer()), arguments[1:])
+        return context.get_dummy_value()
+
+    return types.void(*[types.int64] * (_ARGUMENTS + 1)), codegen

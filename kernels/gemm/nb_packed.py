@@ -135,7 +135,7 @@ def tasks(dtype):
         zeros = ctx_address(c, ZERO)
         for jr in range(j0, j1, nr):
             for ir in range(0, rows, mr):
-                multiply(1, zeros, zeros, depth, ap + ir * depth * item, 1, mr, c[BP] + jr * depth * item, nr, nr, sums, nr, 0)
+                multiply(1, zeros, zeros, depth, ap + ir * depth * item, 1, mr, c[BP] + jr * depth * item, nr, nr, sums, nr, 0, 0)
                 finish(
                     c, f, acc, i0 + ir, min(mr, rows - ir), c[JC] + jr, min(nr, j1 - jr), c[PC] == 0, c[PC] + depth == c[K]
                 )  # fmt: skip

@@ -103,7 +103,7 @@ OPERATIONS: dict[str, Operation] = {
     ),
     "conv2d": Operation(
         {"forward": "x w b | out", "backward_input": "g w | dx", "backward_weight": "x g | dw db"},
-        rows("cy_direct", "cy_im2col", "ref"),
+        rows("cy_direct", "cy_im2col", "nb_im2col", "ref"),
     ),
     "activation": Operation({"forward": "x | out", "backward": "g saved | dx"}, rows("cy_flat", "nb_flat", "ref")),
     "optimizer": Operation({"adam": "h g | | param m v vmax", "sgd": "h g | | param buf"}, rows("cy_flat", "nb_flat", "ref")),

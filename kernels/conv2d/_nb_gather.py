@@ -1,0 +1,217 @@
+"""What the Numba convolutions share; the twin of gather.pxd, where the formulas stand.
+
+A `Gather` is worked out once per problem and pass and kept: its numbers are a template of the tasks' context, so that a call only
+copies it and fills in addresses. Tiles go to the tasks by address, in a table of two rows, for full panels and for the last one, by height:
+
+    call(int64[c[TILES] + ...], ...)        tile_of(c, last, height)
+
+so that a problem compiles the tiles it needs (0.1 s each) and the tasks are compiled once for all of them.
+"""
+
+from functools import cache
+
+import numpy as np
+from lamella.kernels._common.nb import array_i64, context, floats_of, inline, ints, task
+from lamella.kernels._common.nb_tile import MR, NV, VECTOR_BYTES, call, lanes, tile_function
+
+CHUNKS = 8  # private copies of dw at most
+PRIVATE = 32 << 20  # bytes of all private copies at most
+RATE = {4: VECTOR_BYTES, 8: VECTOR_BYTES / 2}  # flops per ns of one thread, for the pool's estimate
+
+# Words of the context: those of the Gather of gather.pxd (NR: columns of a panel), then what both ways of computing it need.
+# Addresses are filled in by the call.
+(
+    GROUPS, SRC, MB, HEIGHT, WIDTH, CHANNELS, DEPTH, ROWS, COLUMNS, SY, SX, DST, DST_FIRST, DST_IMAGE, DST_ROW, DST_COLUMN, N, TAPS,
+    TY, TX, TW, W, W_GROUP, W_IN, W_OUT, WP, PANELS, NR, K, PARTS, PRIVATES, DW, DB,
+    BIAS, TILES, ZERO, ONE, BUFFER, BUFFER_BYTES, RUNS, RUN_TAPS, BLOCKS, BLOCK_PANELS, OWN,
+) = range(44)  # fmt: skip
+
+_ZERO = np.zeros(1, np.int64)
+_ONE = {4: np.ones(1, np.float32), 8: np.ones(1, np.float64)}
+
+
+def ceil_div(a, b):
+    return -(-a // b)
+
+
+def aligned(nbytes):
+    return ceil_div(nbytes, 128) * 128
+
+
+def address(array):
+    return 0 if array is None else array.__array_interface__["data"][0]
+
+
+class Gather:
+    """The numbers of one gather. `taps` lists (ty, tx, tw), sorted by source pixel."""
+
+    def __init__(self, p, taps, **numbers):
+        self.dtype, self.item, self.groups, self.mb = p.dtype, p.dtype.itemsize, p.groups, p.mb
+        self.__dict__.update(numbers)
+        self.taps = len(taps)
+        self.tables = np.array(taps, np.int64).reshape(-1, 3).T.copy()
+        ty, tx, _ = self.tables
+        self.y_low, self.y_high, self.x_low, self.x_high = (int(f()) if taps else 0 for f in (ty.min, ty.max, tx.min, tx.max))
+        self.width_of_register = lanes(p.dtype)
+        self.nr = (1 if self.n <= lanes(p.dtype) else NV) * lanes(p.dtype)
+        self.panels = ceil_div(self.n, self.nr)
+        self.k = self.taps * self.depth
+        # taps that lie side by side in memory form a run: their values are read at once
+        per_row = next((t for t in range(1, self.taps) if ty[t] != ty[0]), self.taps)
+        beside = self.groups == 1 and self.taps and bool((tx[1:per_row] == tx[: per_row - 1] + 1).all())
+        self.run_taps = per_row if beside else 1
+        self.runs = self.taps // self.run_taps
+        self.flops = 2.0 * self.mb * self.rows * self.columns * self.groups * self.n * self.k
+        self.parts = self.blocks = self.block_panels = 0
+        self.kept = [self.tables]
+
+    def need_tiles(self, heights, masked=False, narrow=False):
+        """The table of tiles for these heights; masked, narrow: what becomes of a last panel that is not whole registers."""
+        table = np.zeros((2, MR + 1), np.int64)
+        rest = self.n - (self.panels - 1) * self.nr
+        partial = rest % self.width_of_register > 0
+        for height in heights:
+            if self.panels > 1:
+                table[0, height] = tile_function(self.dtype, height, self.nr // self.width_of_register).address
+            last = tile_function(self.dtype, height, ceil_div(rest, self.width_of_register), masked and partial, narrow and partial)
+            table[1, height] = last.address
+        self.tiles = table
+        self.kept.append(table)
+
+    def divide(self, units, parts):
+        """backward_weight: at most `units` chunks, each task doing one of `parts` further divisions of its work; blocks of panels."""
+        panels = self.groups * self.panels
+        self.parts = max(1, min(CHUNKS, units, PRIVATE // (panels * (self.k + 1) * self.nr * self.item)))
+        self.block_panels = ceil_div(panels, min(panels, ceil_div(CHUNKS, self.parts * parts)))
+        self.blocks = ceil_div(panels, self.block_panels)
+
+    @property
+    def packed_bytes(self):
+        return aligned(self.groups * self.panels * self.k * self.nr * self.item)
+
+    @property
+    def private_bytes(self):
+        return aligned(self.parts * self.groups * self.panels * (self.k + 1) * self.nr * self.item)
+
+    @property
+    def pack_time(self):
+        return 0.7 * self.groups * self.n * self.k
+
+    @property
+    def sum_time(self):
+        return (self.parts * 0.1 + 0.7) * self.groups * self.panels * self.k * self.nr
+
+    def template(self, buffer_bytes, *own):
+        """The context, but for the addresses of the call; `own` are the implementation's words."""
+        ty, tx, tw = self.tables
+        return context(
+            self.groups, 0, self.mb, self.height, self.width, self.channels, self.depth, self.rows, self.columns, self.sy, self.sx,
+            0, self.dst_first, self.dst_image, self.dst_row, self.dst_column, self.n, self.taps, ty, tx, tw,
+            0, self.w_group, self.w_in, self.w_out, 0, self.panels, self.nr, self.k, self.parts, 0, 0, 0,
+            0, self.tiles, _ZERO, _ONE[self.item], 0, buffer_bytes, self.runs, self.run_taps, self.blocks, self.block_panels, *own,
+        )  # fmt: skip
+
+
+def forward_gather(p):
+    """The one gather of the forward pass (and, its output grid read instead of written, of backward_weight)."""
+    icg, n = p.ic // p.groups, p.oc // p.groups
+    taps = [(i * p.dh - p.ph, j * p.dw - p.pw, i * p.kw + j) for i in range(p.kh) for j in range(p.kw)]
+    return Gather(
+        p, taps, height=p.ih, width=p.iw, channels=p.ic, depth=icg, rows=p.oh, columns=p.ow, sy=p.sh, sx=p.sw, n=n,
+        dst_first=0, dst_image=p.oh * p.ow * p.oc, dst_row=p.ow * p.oc, dst_column=p.oc,
+        w_group=n * icg * p.kh * p.kw, w_in=p.kh * p.kw, w_out=icg * p.kh * p.kw,
+    )  # fmt: skip
+
+
+def backward_gathers(p):
+    """The gathers of the input pixels (a, b) modulo the stride that have pixels. One may have no taps: its gradient is 0."""
+    icg, depth = p.ic // p.groups, p.oc // p.groups
+    for a in range(min(p.sh, p.ih)):
+        for b in range(min(p.sw, p.iw)):
+            taps = [  # descending in w: ascending source pixels
+                ((a + p.ph - i * p.dh) // p.sh, (b + p.pw - j * p.dw) // p.sw, i * p.kw + j)
+                for i in reversed(range(p.kh))
+                if (a + p.ph - i * p.dh) % p.sh == 0
+                for j in reversed(range(p.kw))
+                if (b + p.pw - j * p.dw) % p.sw == 0
+            ]
+            yield Gather(
+                p, taps, height=p.oh, width=p.ow, channels=p.oc, depth=depth, n=icg, sy=1, sx=1,
+                rows=ceil_div(p.ih - a, p.sh), columns=ceil_div(p.iw - b, p.sw),
+                dst_first=(a * p.iw + b) * p.ic, dst_image=p.ih * p.iw * p.ic, dst_row=p.sh * p.iw * p.ic, dst_column=p.sw * p.ic,
+                w_group=depth * icg * p.kh * p.kw, w_in=icg * p.kh * p.kw, w_out=p.kh * p.kw,
+            )  # fmt: skip
+
+
+@inline
+def tile_of(c, last, height):
+    """The address of the tile of this height for a full panel or the last one."""
+    return array_i64(c[TILES])[last * (MR + 1) + height]
+
+
+@cache
+def pack_weights(dtype):
+    """The task that packs panel task % panels of group task // panels."""
+    array, item = floats_of(dtype), dtype.itemsize
+    zero = dtype.type(0)
+
+    @task
+    def pack(ctx, task, slot):
+        c = ints(ctx)
+        nr, taps, depth, w_in, w_out = c[NR], c[TAPS], c[DEPTH], c[W_IN], c[W_OUT]
+        first = task % c[PANELS] * nr
+        width = min(nr, c[N] - first)
+        w = array(c[W] + (task // c[PANELS] * c[W_GROUP] + first * w_out) * item)
+        wp = array(c[WP] + task * taps * depth * nr * item)
+        tw = array_i64(c[TW])
+        if width < nr:
+            for i in range(taps * depth * nr):
+                wp[i] = zero
+        # 16 input channels at a time: what is written then fits L1 while w is read along its rows
+        for block in range(0, depth, 16):
+            for j in range(width):
+                for ci in range(block, min(block + 16, depth)):
+                    for q in range(taps):
+                        wp[(q * depth + ci) * nr + j] = w[ci * w_in + j * w_out + tw[q]]
+
+    return pack
+
+
+@cache
+def sum_private(dtype):
+    """The task that adds up the private copies of one panel, in order, and lays the sum out as dw and db."""
+    array, item = floats_of(dtype), dtype.itemsize
+
+    @task
+    def add(ctx, task, slot):
+        c = ints(ctx)
+        nr, taps, depth, k, w_in, w_out = c[NR], c[TAPS], c[DEPTH], c[K], c[W_IN], c[W_OUT]
+        size = (k + 1) * nr
+        step = c[GROUPS] * c[PANELS] * size
+        group = task // c[PANELS]
+        first = task % c[PANELS] * nr
+        n = min(nr, c[N] - first)
+        sums = array(c[PRIVATES] + task * size * item)
+        dw = array(c[DW] + (group * c[W_GROUP] + first * w_out) * item)
+        tw = array_i64(c[TW])
+        for chunk in range(1, c[PARTS]):
+            other = array(c[PRIVATES] + (chunk * step + task * size) * item)
+            for i in range(size):
+                sums[i] += other[i]
+        for block in range(0, depth, 16):  # 16 input channels at a time: they stay in L1 while dw is written along its rows
+            for j in range(n):
+                for ci in range(block, min(block + 16, depth)):
+                    for q in range(taps):
+                        dw[ci * w_in + j * w_out + tw[q]] = sums[(q * depth + ci) * nr + j]
+        if c[DB] != 0:
+            db = array(c[DB] + (group * c[N] + first) * item)
+            for j in range(n):
+                db[j] = sums[k * nr + j]
+
+    return add
+
+
+@inline
+def add_pixels(c, last, n, g, depth, sums):
+    """sums[:n] += g over `depth` pixels: a tile of one row whose A is 1."""
+    call(tile_of(c, last, 1), 1, c[ZERO], c[ZERO], depth, c[ONE], 0, 0, g, c[DST_COLUMN], n, sums, c[NR], sums, c[NR])

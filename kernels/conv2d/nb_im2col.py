@@ -1,0 +1,254 @@
+"""Convolution as a matrix product over all pixels, packed a block of pixels at a time; the Numba twin of cy_im2col.
+
+    dst[pixel, :] = sum over l of  A[pixel, l] * wp[l, :]       A[pixel, (t, c)] = src[n, r*sy + ty[t], q*sx + tx[t], c]   (gather.pxd)
+    dw[l, :] = sum over pixels of  A[pixel, l] * g[pixel, :]
+
+Shapes   images (mb, c, h, w) in channels-last memory, weights (oc, ic / groups, kh, kw)
+Packed   wp (gather.pxd), once per call; ap[pixel][l], a block of pixels (backward_weight: and a range of l) at a time, per thread.
+         cy_im2col interleaves the pixels of a tile for the other two passes as well; here every pass copies rows,
+         runs of taps and channels at once, and the tile reads them through its row stride.
+Tile     mr pixels x nr output channels, depth taps x channels; pixels of a tile may lie in several rows and images
+         backward_weight: mr of l x nr output channels, depth the pixels of the block
+
+Loops    tasks: blocks of pixels         the packed block stays in L2
+         groups, panels of nr channels   the panel of weights streams past the block
+         mr pixels                       one tile each, over the whole depth: no partial sums through memory
+         backward_weight: tasks are chunks of pixels x ranges of l x blocks of panels; private copies of dw are summed in order.
+Edges    tiles have exactly the rows they need, and store or read only the columns there are; they go through a buffer, pixel by
+         pixel, where the output grid is not contiguous.
+Cost     2 * mb * oc * oh * ow * ic / groups * kh * kw flops, and one packed copy of every value of A per group
+Gains    over nb_direct where output rows are short: its tiles end with the row.
+Loses    where a run of taps is short (few channels per group): copying it costs more than multiplying it.
+After    Chetlur et al. (cuDNN), arXiv:1410.0759: the lowering happens while packing, not in memory.
+"""
+
+from functools import cache, lru_cache
+
+from lamella.kernels._common.nb import array_i64, floats_of, inline, ints, run, task
+from lamella.kernels._common.nb_tile import MR, call
+
+# isort: off
+from lamella.kernels.conv2d._nb_gather import (
+    BIAS, BLOCK_PANELS, BLOCKS, BUFFER, BUFFER_BYTES, CHANNELS, COLUMNS, DB, DEPTH, DST, DST_COLUMN, DST_FIRST, DST_IMAGE, DST_ROW, DW,
+    GROUPS, HEIGHT, K, N, NR, OWN, PANELS, PARTS, PRIVATES, RATE, ROWS, RUN_TAPS, SRC, SX, SY, TX, TY, W, WIDTH, WP, ZERO,
+    add_pixels, address, aligned, backward_gathers, ceil_div, forward_gather, pack_weights, sum_private, tile_of,
+)  # fmt: skip
+# isort: on
+
+BLOCK = 192 * 1024  # bytes of packed pixels per task
+PANELS_AT_ONCE = 8  # times mr pixels per task at most
+RANGE = 768  # values of l per task of backward_weight
+PIXELS = 96  # pixels packed at a time in backward_weight: with RANGE, 288 KiB
+
+# words of the context
+COUNT, BLOCK_PIXELS, PITCH, CONTIGUOUS, RANGES, SPAN = range(OWN, OWN + 6)
+
+
+def pitch(values, item):
+    """Elements from row to row of the packed pixels: long rows take an odd number of cache lines, so that they do not share L1's sets."""
+    return values if values * item < 1024 else (ceil_div(values * item, 64) | 1) * 64 // item
+
+
+@cache
+def packing(dtype):
+    """The function that packs the values l0 to l1 of A for `count` pixels, one row each."""
+    array, item = floats_of(dtype), dtype.itemsize
+    zero = dtype.type(0)
+
+    @inline
+    def pack_rows(c, pixel, count, group, l0, l1, ap):
+        rows, columns, height, width, channels, depth = c[ROWS], c[COLUMNS], c[HEIGHT], c[WIDTH], c[CHANNELS], c[DEPTH]
+        sy, sx, per_run, step = c[SY], c[SX], c[RUN_TAPS], c[PITCH]
+        ty, tx, src = array_i64(c[TY]), array_i64(c[TX]), c[SRC] + group * depth * item
+        length = per_run * depth
+        image, r, q = pixel // (rows * columns), pixel // columns % rows, pixel % columns
+        for i in range(count):
+            at = i * step - l0
+            for u in range(l0 // length, (l1 + length - 1) // length):
+                start, end = max(l0 - u * length, 0), min(l1 - u * length, length)
+                y, x = r * sy + ty[u * per_run], q * sx + tx[u * per_run]
+                # the part of the run inside the image
+                low = min(max(-x * depth, start), end)
+                high = max(min((width - x) * depth, end), low)
+                if y < 0 or y >= height:
+                    low = high = end
+                line = array(src + ((image * height + y) * width + x) * channels * item)
+                to = at + u * length
+                for l in range(start, low):
+                    ap[to + l] = zero
+                for l in range(low, high):
+                    ap[to + l] = line[l]
+                for l in range(high, end):
+                    ap[to + l] = zero
+            q += 1
+            if q == columns:
+                q = 0
+                r += 1
+                if r == rows:
+                    r = 0
+                    image += 1
+
+    return pack_rows
+
+
+@cache
+def block_task(dtype):
+    """A block of pixels, all groups and channels."""
+    array, item = floats_of(dtype), dtype.itemsize
+    pack_rows = packing(dtype)
+
+    @task
+    def block(ctx, task, slot):
+        c = ints(ctx)
+        nr, k, n_all, panels, step, zeros = c[NR], c[K], c[N], c[PANELS], c[PITCH], c[ZERO]
+        rows, columns, by_column, contiguous = c[ROWS], c[COLUMNS], c[DST_COLUMN], c[CONTIGUOUS]
+        pixel = task * c[BLOCK_PIXELS]
+        count = min(c[BLOCK_PIXELS], c[COUNT] - pixel)
+        ap = c[BUFFER] + slot * c[BUFFER_BYTES]
+        buffer = ap + c[BLOCK_PIXELS] * step * item  # a tile on its way to pixels that are not contiguous
+        sums, dst = array(buffer), array(c[DST])
+        for group in range(c[GROUPS]):
+            pack_rows(c, pixel, count, group, 0, k, array(ap))
+            for panel in range(panels):
+                last = panel + 1 == panels
+                n = min(nr, n_all - panel * nr)
+                wp = c[WP] + (group * panels + panel) * k * nr * item
+                channel = group * n_all + panel * nr
+                bias = 0 if c[BIAS] == 0 else c[BIAS] + channel * item
+                for i in range(0, count, MR):
+                    height = min(MR, count - i)
+                    if contiguous != 0:
+                        to = c[DST] + (c[DST_FIRST] + (pixel + i) * by_column + channel) * item
+                        call(tile_of(c, last, height), 1, zeros, zeros, k, ap + i * step * item, step, 1, wp, nr, n, to, by_column, bias, 0)
+                    else:
+                        call(tile_of(c, last, height), 1, zeros, zeros, k, ap + i * step * item, step, 1, wp, nr, n, buffer, nr, bias, 0)
+                        for h in range(height):
+                            p = pixel + i + h
+                            at = c[DST_FIRST] + channel + p // (rows * columns) * c[DST_IMAGE] + p // columns % rows * c[DST_ROW]
+                            at += p % columns * by_column
+                            for j in range(n):
+                                dst[at + j] = sums[h * nr + j]
+
+    return block
+
+
+@cache
+def chunk_task(dtype):
+    """The private dw of a chunk of pixels, for a range of l and a block of panels."""
+    array, item = floats_of(dtype), dtype.itemsize
+    zero = dtype.type(0)
+    pack_rows = packing(dtype)
+
+    @task
+    def chunk(ctx, task, slot):
+        c = ints(ctx)
+        nr, k, step, panels, zeros, by_column = c[NR], c[K], c[PITCH], c[PANELS], c[ZERO], c[DST_COLUMN]
+        number = task // (c[RANGES] * c[BLOCKS])
+        l0 = task // c[BLOCKS] % c[RANGES] * c[SPAN]
+        l1 = min(l0 + c[SPAN], k)
+        first = task % c[BLOCKS] * c[BLOCK_PANELS]
+        behind = min(first + c[BLOCK_PANELS], c[GROUPS] * panels)
+        tiles = (l1 - l0 + MR - 1) // MR
+        mr = (l1 - l0 + tiles - 1) // tiles
+        size = (k + 1) * nr
+        ap = c[BUFFER] + slot * c[BUFFER_BYTES]
+        private = c[PRIVATES] + number * c[GROUPS] * panels * size * item
+        for both in range(first, behind):
+            sums = array(private + both * size * item)
+            for i in range(l0 * nr, size if l1 == k else l1 * nr):
+                sums[i] = zero
+        end = (number + 1) * c[COUNT] // c[PARTS]
+        for pixel in range(number * c[COUNT] // c[PARTS], end, PIXELS):
+            count = min(PIXELS, end - pixel)
+            packed = -1
+            for both in range(first, behind):
+                group, panel = both // panels, both % panels
+                if group != packed:
+                    pack_rows(c, pixel, count, group, l0, l1, array(ap))
+                    packed = group
+                last = panel + 1 == panels
+                n = min(nr, c[N] - panel * nr)
+                g = c[DST] + (pixel * by_column + group * c[N] + panel * nr) * item
+                sums = private + both * size * item
+                for i in range(l0, l1, mr):
+                    to = sums + i * nr * item
+                    tile = tile_of(c, last, min(mr, l1 - i))
+                    call(tile, 1, zeros, zeros, count, ap + (i - l0) * item, 1, step, g, by_column, n, to, nr, to, nr)
+                if c[DB] != 0 and l1 == k:
+                    add_pixels(c, last, n, g, count, sums + k * nr * item)
+
+    return chunk
+
+
+class Plan:
+    """A gather cut into blocks (chunks, for backward_weight), with its context."""
+
+    def __init__(self, v, backward_weight):
+        self.v, self.count = v, v.mb * v.rows * v.columns
+        contiguous = v.dst_row == v.dst_column * v.columns and v.dst_image == v.dst_row * v.rows
+        ranges = ceil_div(v.k, RANGE)
+        span = ceil_div(v.k, max(ranges, 1))
+        step = pitch(span if backward_weight else v.k, v.item)
+        work = v.flops / RATE[v.item]
+        if backward_weight:
+            v.divide(ceil_div(self.count, PIXELS), ranges)
+            pixels = PIXELS
+            self.tasks, self.time = v.parts * ranges * v.blocks, work + 0.3 * self.count * v.k
+            self.shared, self.buffer_bytes = v.private_bytes, aligned(pixels * step * v.item)
+            heights = {1}
+            for length in {span, v.k - (ranges - 1) * span}:
+                mr = ceil_div(length, ceil_div(length, MR))
+                heights |= {mr, length % mr or mr}
+            v.need_tiles(heights, masked=True)
+        else:
+            blocks = min(PANELS_AT_ONCE, BLOCK // max(step * MR * v.item, 1), self.count // (16 * MR))
+            pixels = max(1, blocks) * MR
+            self.tasks, self.time = ceil_div(self.count, pixels), work + 0.5 * self.count * v.groups * v.k
+            self.shared, self.buffer_bytes = v.packed_bytes, aligned((pixels * step + MR * v.nr) * v.item)
+            heights = {MR if self.count >= MR else self.count, self.count % MR or MR} - {0}
+            v.need_tiles(heights, narrow=contiguous)
+        self.words = v.template(self.buffer_bytes, self.count, pixels, step, contiguous, ranges, span)
+
+
+@lru_cache(4096)
+def plans(pass_, p):
+    """(bytes shared, bytes per thread, plans)"""
+    gathers = backward_gathers(p) if pass_ == "backward_input" else [forward_gather(p)]
+    made = [Plan(v, pass_ == "backward_weight") for v in gathers]
+    return max((plan.shared for plan in made), default=0), max((plan.buffer_bytes for plan in made), default=0), made
+
+
+def scratch(pass_, p):
+    """Packed weights or private copies of dw, shared; packed pixels per thread."""
+    return plans(pass_, p)[:2]
+
+
+def _run_gathers(pass_, p, src, w, bias, dst, scratch):
+    shared, _, made = plans(pass_, p)
+    base = address(scratch)
+    for plan in made:
+        v, c = plan.v, plan.words.copy()
+        c[SRC], c[W], c[BIAS], c[DST] = address(src), address(w), address(bias), address(dst)
+        c[WP], c[BUFFER] = base, base + shared
+        run(pack_weights(p.dtype), c, v.groups * v.panels, v.pack_time)
+        run(block_task(p.dtype), c, plan.tasks, plan.time, (scratch.size - shared) // plan.buffer_bytes)
+
+
+def forward(p, x, w, b, out, scratch):
+    if out.size:
+        _run_gathers("forward", p, x, w, b, out, scratch)
+
+
+def backward_input(p, g, w, dx, scratch):
+    if dx.size:
+        _run_gathers("backward_input", p, g, w, None, dx, scratch)
+
+
+def backward_weight(p, x, g, dw, db, scratch):
+    shared, per_thread, (plan,) = plans("backward_weight", p)
+    v, c = plan.v, plan.words.copy()
+    c[SRC], c[DST], c[DW], c[DB] = address(x), address(g), address(dw), address(db)
+    c[PRIVATES] = address(scratch)
+    c[BUFFER] = c[PRIVATES] + shared
+    run(chunk_task(p.dtype), c, plan.tasks, plan.time, (scratch.size - shared) // per_thread)
+    run(sum_private(p.dtype), c, v.groups * v.panels, v.sum_time)
