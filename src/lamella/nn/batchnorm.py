@@ -82,7 +82,7 @@ class _BatchNorm(Module):
     def extra_repr(self) -> str:
         return (
             f"{self.num_features}, eps={self.eps}, momentum={self.momentum}, affine={self.affine}, "
-            f"track_running_stats={self.track_running_stats}"
+            f"bias={self.bias is not None}, track_running_stats={self.track_running_stats}"
         )
 
 
@@ -148,7 +148,7 @@ class BatchNorm2d(_BatchNorm):
     >>> bn(lamella.randn(2, 3, 4, 4)).shape
     (2, 3, 4, 4)
     >>> bn.eval()
-    BatchNorm2d(3, eps=1e-05, momentum=0.1, affine=True, track_running_stats=True)
+    BatchNorm2d(3, eps=1e-05, momentum=0.1, affine=True, bias=True, track_running_stats=True)
     """
 
     _dims, _shape = (4,), "(N, C, H, W)"
