@@ -71,6 +71,37 @@ def _scratch(call: registry.Kernel, threads: int, other: bool) -> np.ndarray:
     return guarded(poison, "high")
 
 
+def _fresh(operation: str, pass_: str, outputs: int) -> int:
+    """How many outputs a kernel writes; those behind hold values that it updates."""
+    return outputs - registry.OPERATIONS[operation].updated(pass_)
+
+
+def _task(operation: str, pass_: str, p: Any, seed: int, integers: bool) -> tuple[list[Any], list[Any], list[Any], list[Any]]:
+    """Inputs and outputs of a pass, what the reference computes from them, and how far from that a kernel may be."""
+    row = ROWS[operation]
+    inputs, outputs = row.make(p, pass_, np.random.default_rng([seed, integers]), integers)
+    expected = reference(operation, pass_, row, p, inputs, outputs)
+    if integers:
+        return inputs, outputs, expected, [0.0] * len(outputs)
+    given = inputs + outputs[_fresh(operation, pass_, len(outputs)) :]
+    doubled = [x.astype(np.float64) if x is not None and x.dtype.kind == "f" else x for x in given]
+    eps = float(np.finfo(p.dtype).eps)
+    return inputs, outputs, expected, [None if b is None else np.asarray(b) * eps for b in row.bound(p, pass_, doubled, expected)]
+
+
+def verified(operation: str, pass_: str, kernel: registry.Kernel, p: Any, *, seed: int = 0) -> tuple[list[Any], list[Any]]:
+    """Run a kernel once on random inputs and prove the result; returns its inputs and outputs, warm: ready to be timed."""
+    inputs, outputs, expected, bounds = _task(operation, pass_, p, seed, False)
+    for out in outputs[: _fresh(operation, pass_, len(outputs))]:
+        if out is not None:
+            _fill(out, False)
+    kernel(p, *inputs, *outputs)
+    for got, want, bound in zip(outputs, expected, bounds):
+        if got is not None:
+            _compare(_where(operation, pass_, kernel.name, p), "bounded", got, want, bound)
+    return inputs, outputs
+
+
 def check_kernel(operation: str, pass_: str, kernel: str | Function, p: Any, *, seed: int = 0) -> None:
     """Prove one kernel on one problem against the reference; raise AssertionError with the first fault.
 
@@ -108,21 +139,11 @@ def check_kernel(operation: str, pass_: str, kernel: str | Function, p: Any, *, 
         if call is None:
             raise ValueError(f"check_kernel: {operation}.{kernel} has no {pass_} for {p}")
     where = _where(operation, pass_, call.name, p)
-    eps = float(np.finfo(p.dtype).eps)
     for integers in (True, False):
         if integers and not row.exact(p, pass_):
             continue
-        rng = np.random.default_rng([seed, integers])
-        inputs, outputs = row.make(p, pass_, rng, integers)
-        expected = reference(operation, pass_, row, p, inputs, outputs)
-        fresh = len(outputs) - registry.OPERATIONS[operation].updated(pass_)  # the others hold values that the kernel updates
-        given = inputs + outputs[fresh:]
-        doubled = [x.astype(np.float64) if x is not None and x.dtype.kind == "f" else x for x in given]
-        bounds = (
-            [0.0] * len(outputs)
-            if integers
-            else [None if b is None else np.asarray(b) * eps for b in row.bound(p, pass_, doubled, expected)]
-        )
+        inputs, outputs, expected, bounds = _task(operation, pass_, p, seed, integers)
+        fresh = _fresh(operation, pass_, len(outputs))
         first: list[Any] | None = None
         before = pool.get_num_threads()
         try:

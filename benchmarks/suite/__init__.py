@@ -1,0 +1,1 @@
+"""asv suite: one number is one shape, one kernel, one pass."""
