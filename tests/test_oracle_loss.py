@@ -180,3 +180,26 @@ def test_refusals():
         F.softmax(x)
     with pytest.warns(DeprecationWarning, match="reduction='sum'"):
         assert F.cross_entropy(x, y, size_average=False) == F.cross_entropy(x, y, reduction="sum")
+
+
+def test_layers():
+    x, target, weight = logits((6, 5), np.float64), labels((6, 5), -100), np.linspace(1, 2, 5)
+    for name, options in [
+        ("CrossEntropyLoss", {"label_smoothing": 0.1, "reduction": "sum"}),
+        ("CrossEntropyLoss", {"ignore_index": 1}),
+        ("NLLLoss", {"reduction": "none"}),
+    ]:
+        ours = getattr(lamella.nn, name)(weight, **options)
+        theirs = getattr(torch.nn, name)(torch.tensor(weight), **options)
+        close(ours(lamella.tensor(x), target), theirs(torch.tensor(x), torch.tensor(target)), np.float64)
+        assert repr(ours) == repr(theirs)
+        assert list(ours.state_dict()) == list(theirs.state_dict()) == ["weight"]
+        assert not list(getattr(lamella.nn, name)().state_dict())
+    close(
+        lamella.nn.MSELoss(reduction="sum")(x, 2 * x), torch.nn.MSELoss(reduction="sum")(torch.tensor(x), torch.tensor(2 * x)), np.float64
+    )
+    assert repr(lamella.nn.MSELoss()) == repr(torch.nn.MSELoss())
+    for name in ("Softmax", "LogSoftmax"):
+        ours, theirs = getattr(lamella.nn, name)(dim=1), getattr(torch.nn, name)(dim=1)
+        close(ours(x), theirs(torch.tensor(x)), np.float64)
+        assert repr(ours) == repr(theirs)

@@ -89,10 +89,12 @@ def task(function):
     return compiled(function, TASK)
 
 
-def inline(function):
-    """Compile a function that tasks call; LLVM inlines it where that pays."""
+def inline(function=None, **options):
+    """Compile a function that tasks call; LLVM inlines it where that pays. ``@inline(fastmath={...})`` names what LLVM may do to its arithmetic."""
+    if function is None:
+        return lambda function: inline(function, **options)
     _rename(function)
-    return njit(**OPTIONS)(function)
+    return njit(**OPTIONS, **options)(function)
 
 
 def _pointer(element):

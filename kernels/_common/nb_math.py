@@ -14,12 +14,10 @@ from functools import cache
 from types import SimpleNamespace
 
 import numpy as np
-from lamella.kernels._common.nb import OPTIONS
+from lamella.kernels._common.nb import inline
 from llvmlite import ir
-from numba import njit, types
+from numba import types
 from numba.extending import intrinsic
-
-OPTIONS = OPTIONS | {"fastmath": {"contract"}}
 
 EXP = {
     np.float32: (0.0013926213466332443, 0.0083632029715758549, 0.041666554437685939, 0.16666576845993976, 0.5),
@@ -36,20 +34,21 @@ LOG = {
     ),
 }  # fmt: skip
 LN2 = {np.float32: (0.693359375, -2.1219444005469058e-4), np.float64: (0.693145751953125, 1.4286068203094172e-6)}
+CONTRACT = {"contract"}
 ROUND = {np.float32: 12582912.0, np.float64: 6755399441055744.0}  # 1.5 * 2^23, 1.5 * 2^52
 
 
 def _integers(real):
-    """The integer type as wide as a float, its digits (bits of the fraction), and the bits of 1 and of sqrt(1/2)."""
+    """The types, the width in bits, the digits (bits of the fraction), and the bits of 1 and of sqrt(1/2)."""
     if real is np.float32:
-        return types.float32, types.int32, ir.IntType(32), 23, 0x3F800000, 0x3F3504F3
-    return types.float64, types.int64, ir.IntType(64), 52, 0x3FF0000000000000, 0x3FE6A09E667F3BCD
+        return types.float32, types.int32, 32, 23, 0x3F800000, 0x3F3504F3
+    return types.float64, types.int64, 64, 52, 0x3FF0000000000000, 0x3FE6A09E667F3BCD
 
 
 @cache
 def _bit_operations(real):
     """Operations on the bits of a float, in its own width (Numba's integers would widen to 64 bits)."""
-    number, integer, word, digits, one, half = _integers(real)
+    number, integer, width, digits, one, half = _integers(real)
 
     def unary(result, code):
         @intrinsic
@@ -62,13 +61,16 @@ def _bit_operations(real):
         return operation
 
     def const(value):
-        return ir.Constant(word, value)
+        return ir.Constant(ir.IntType(width), value)
+
+    def to_bits(b, x):
+        return b.bitcast(x, ir.IntType(width))
 
     def pow2(b, x, to):
-        return b.bitcast(b.add(b.shl(b.bitcast(x, word), const(digits)), const(one)), to)
+        return b.bitcast(b.add(b.shl(to_bits(b, x), const(digits)), const(one)), to)
 
     def shifted(b, x):
-        return b.add(b.bitcast(x, word), const(one - half))
+        return b.add(to_bits(b, x), const(one - half))
 
     def exponent(b, x, to):
         return b.sitofp(b.sub(b.lshr(shifted(b, x), const(digits)), const(one >> digits)), to)
@@ -77,21 +79,21 @@ def _bit_operations(real):
         return b.bitcast(b.add(b.and_(shifted(b, x), const((1 << digits) - 1)), const(half)), to)
 
     def flip(b, i):
-        bits = word.width - 1
+        bits = width - 1
         return b.xor(i, b.and_(b.ashr(i, const(bits)), const((1 << bits) - 1)))
 
     def key(b, x, to):
-        return flip(b, b.bitcast(x, word))
+        return flip(b, to_bits(b, x))
 
     def value(b, i, to):
         return b.bitcast(flip(b, i), to)
 
     def magnitude(b, x, to):
-        return b.bitcast(b.and_(b.bitcast(x, word), const((1 << (word.width - 1)) - 1)), to)
+        return b.bitcast(b.and_(to_bits(b, x), const((1 << (width - 1)) - 1)), to)
 
     def with_sign(b, x, y, to):
-        bits = word.width - 1
-        return b.bitcast(b.or_(b.bitcast(x, word), b.and_(b.bitcast(y, word), const(-1 << bits))), to)
+        bits = width - 1
+        return b.bitcast(b.or_(to_bits(b, x), b.and_(to_bits(b, y), const(-1 << bits))), to)
 
     @intrinsic
     def copysign(typingctx, x, y):
@@ -121,7 +123,7 @@ def math_of(dtype):
     bits = _bit_operations(real)
     pow2, exponent, mantissa, magnitude, copysign = bits.pow2, bits.exponent, bits.mantissa, bits.magnitude, bits.copysign
 
-    @njit(**OPTIONS)
+    @inline(fastmath=CONTRACT)
     def exp_poly(r):
         """e^r - 1 for |r| <= ln2 / 2"""
         if double:
@@ -131,13 +133,13 @@ def math_of(dtype):
             q = (((e[0] * r + e[1]) * r + e[2]) * r + e[3]) * r + e[4]
         return r * r * q + r
 
-    @njit(**OPTIONS)
+    @inline(fastmath=CONTRACT)
     def scale(v, n):
         """v * 2^n in two steps, as 2^n itself may be out of range."""
         first = n * half + magic
         return v * pow2(first) * pow2(n - (first - magic) + magic)
 
-    @njit(**OPTIONS)
+    @inline(fastmath=CONTRACT)
     def exp(x):
         x = top if x > top else x
         x = bottom if x < bottom else x
@@ -145,7 +147,7 @@ def math_of(dtype):
         r = (x - n * high) - n * low
         return scale(exp_poly(r) + one, n)
 
-    @njit(**OPTIONS)
+    @inline(fastmath=CONTRACT)
     def log(x):
         small = x < tiny
         u = x * lift if small else x
@@ -164,11 +166,11 @@ def math_of(dtype):
         y = -inf if x == zero else y
         return nan if x < zero else y
 
-    @njit(**OPTIONS)
+    @inline(fastmath=CONTRACT)
     def sigmoid(x):
         return one / (one + exp(-x))
 
-    @njit(**OPTIONS)
+    @inline(fastmath=CONTRACT)
     def tanh(x):
         a = magnitude(x)
         a = flat if a > flat else a

@@ -3,7 +3,7 @@
     forward    out = f(x)
     backward   dx = g * f'(x)      computed from the output where that is enough: `y` is f(x)
 
-    relu         max(x, 0)                        f' = [y > 0], f'(0) = 0
+    relu         max(x, 0)                        f' = 0 where y <= 0, else 1 (also for NaN, as in PyTorch)
     leaky_relu   x if x > 0 else slope * x        f' = 1 if x > 0 else slope
     sigmoid      1 / (1 + exp(-x))                f' = y (1 - y)
     tanh         tanh(x)                          f' = 1 - y^2

@@ -10,7 +10,7 @@ cimport numpy as cnp
 
 from lamella.kernels._common.pool cimport ANY_SLOTS, parallel_for
 from lamella.kernels._common.simd cimport (
-    lanes, v_div, v_gt, v_load, v_load_n, v_max, v_mul, v_select, v_set, v_store, v_store_n, v_sub, v_zero, vec,
+    lanes, v_div, v_eq, v_gt, v_load, v_load_n, v_max, v_mul, v_select, v_set, v_store, v_store_n, v_sub, v_zero, vec,
 )
 from lamella.kernels._common.types cimport i64, real
 from lamella.kernels._common.vmath cimport v_exp, v_log, v_sigmoid, v_tanh
@@ -55,8 +55,8 @@ cdef inline vec value(real t, int act, vec x, vec slope) noexcept nogil:
 cdef inline vec derivative(real t, int act, vec s, vec slope) noexcept nogil:
     """f' from what was saved."""
     cdef vec one = v_set(<real>1)
-    if act == RELU:
-        return v_select(v_gt(t, s, v_zero()), one, v_zero())
+    if act == RELU:     # 1 for NaN, as in PyTorch
+        return v_select(v_eq(t, v_max(t, v_zero(), s), v_zero()), v_zero(), one)
     elif act == LEAKY_RELU:
         return v_select(v_gt(t, s, v_zero()), one, slope)
     elif act == SIGMOID:

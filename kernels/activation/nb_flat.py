@@ -11,7 +11,7 @@ Cost     one read and one write per element (backward: two reads)
 from functools import cache
 
 import numpy as np
-from lamella.kernels._common.nb import KEY, context, doubles, floats_of, ints, run, task
+from lamella.kernels._common.nb import context, doubles, floats_of, ints, run, task
 from lamella.kernels._common.nb_math import math_of
 
 SLICE = 16384
@@ -26,11 +26,9 @@ def tasks(dtype, act, backward):
     real = np.float32 if dtype == np.float32 else np.float64
     item = dtype.itemsize
     zero, one = real(0), real(1)
-    key = KEY
 
     @task
     def work(ctx, task, slot):
-        key  # noqa: B018 (part of the cache key)
         c = ints(ctx)
         at = task * SLICE * item
         x, g, out = array(c[0] + at), array(c[1] + at), array(c[2] + at)
@@ -38,7 +36,7 @@ def tasks(dtype, act, backward):
         for i in range(min(SLICE, c[3] - task * SLICE)):
             s = x[i]
             if act == RELU:
-                y = (one if s > zero else zero) if backward else (zero if s <= zero else s)
+                y = (zero if s <= zero else one) if backward else (zero if s <= zero else s)
             elif act == LEAKY_RELU:
                 y = (one if s > zero else slope) if backward else (s if s > zero else s * slope)
             elif act == SIGMOID:

@@ -26,7 +26,7 @@ def forward(p, x, out, scratch):
 def backward(p, g, saved, dx, scratch):
     s = saved.astype(np.float64)
     if p.function == "relu":
-        d = np.where(s > 0, 1.0, 0.0)
+        d = np.where(s <= 0, 0.0, 1.0)
     elif p.function == "leaky_relu":
         d = np.where(s > 0, 1.0, p.slope)
     elif p.function == "sigmoid":

@@ -15,13 +15,12 @@ Cost     one exponential per element, forward and backward
 from functools import cache
 
 import numpy as np
-from lamella.kernels._common.nb import KEY, OPTIONS, array_f64, array_i64, context, doubles, floats_of, ints, run, task
+from lamella.kernels._common.nb import array_f64, array_i64, context, doubles, floats_of, inline, ints, run, task
 from lamella.kernels._common.nb_math import math_of
-from numba import njit
 
 BLOCK = 8192
 NONE, SUM, MEAN = 0, 1, 2
-SPLIT = OPTIONS | {"fastmath": {"reassoc", "contract"}}
+SPLIT = {"reassoc", "contract"}
 # words of the context; the doubles follow the integers
 ROWS, CLASSES, PER_TASK, IGNORE, REDUCTION, X, G, TARGET, WEIGHT, STATS, OUT, PARTIAL, SMOOTHING, WEIGHTS, DIVISOR = range(15)
 
@@ -34,7 +33,7 @@ def row_functions(dtype):
     real = np.float32 if dtype == np.float32 else np.float64
     zero, lowest = real(0), real(-np.inf)
 
-    @njit(**OPTIONS)
+    @inline
     def row_max(x, n):
         m = key(lowest)
         for i in range(n):
@@ -42,21 +41,21 @@ def row_functions(dtype):
             m = k if k > m else m
         return value(m)
 
-    @njit(**SPLIT)
+    @inline(fastmath=SPLIT)
     def row_exp(x, n, m):
         s = zero
         for i in range(n):
             s += exp(x[i] - m)
         return s
 
-    @njit(**SPLIT)
+    @inline(fastmath=SPLIT)
     def row_sum(x, n):
         s = zero
         for i in range(n):
             s += x[i]
         return s
 
-    @njit(**SPLIT)
+    @inline(fastmath=SPLIT)
     def row_product(x, y, n):
         s = zero
         for i in range(n):
@@ -74,11 +73,9 @@ def plain_task(dtype, pass_):
     exp, row_max, row_exp, row_sum, row_product = row_functions(dtype)
     one = real(1)
     log_forward, forward_, backward_ = pass_ == "log_forward", pass_ == "forward", pass_ == "backward"
-    key = KEY
 
     @task
     def work(ctx, task, slot):
-        key  # noqa: B018 (part of the cache key)
         c = ints(ctx)
         n = c[CLASSES]
         first = task * c[PER_TASK]
@@ -117,7 +114,7 @@ def smoothed_sums(dtype, soft, weighted):
     real = np.float32 if dtype == np.float32 else np.float64
     zero, one = real(0), real(1)
 
-    @njit(**SPLIT)
+    @inline(fastmath=SPLIT)
     def sums(x, q, w, n, m, keep, spread):
         a, b = zero, zero
         for i in range(n):
@@ -138,11 +135,9 @@ def loss_task(dtype, soft, weighted):
     real = np.float32 if dtype == np.float32 else np.float64
     _, row_max, row_exp, _, _ = row_functions(dtype)
     sums = smoothed_sums(dtype, soft, weighted)
-    key = KEY
 
     @task
     def work(ctx, task, slot):
-        key  # noqa: B018 (part of the cache key)
         c, d = ints(ctx), doubles(ctx)
         n, smoothing = c[CLASSES], d[SMOOTHING]
         keep, spread = real(1.0 - smoothing), real(smoothing / n)
@@ -187,11 +182,9 @@ def gradient_task(dtype, soft, weighted):
     exp, *_ = row_functions(dtype)
     sums = smoothed_sums(dtype, soft, weighted)
     zero, one = real(0), real(1)
-    key = KEY
 
     @task
     def work(ctx, task, slot):
-        key  # noqa: B018 (part of the cache key)
         c, d = ints(ctx), doubles(ctx)
         n, smoothing = c[CLASSES], d[SMOOTHING]
         keep, spread = real(1.0 - smoothing), real(smoothing / n)
@@ -236,11 +229,9 @@ def nll_task(dtype, backward, weighted):
     array, item = floats_of(dtype), dtype.itemsize
     real = np.float32 if dtype == np.float32 else np.float64
     zero = real(0)
-    key = KEY
 
     @task
     def work(ctx, task, slot):
-        key  # noqa: B018 (part of the cache key)
         c, d = ints(ctx), doubles(ctx)
         n = c[CLASSES]
         g, target, weight, out = array(c[G]), array_i64(c[TARGET]), array(c[WEIGHT]), array(c[OUT])
