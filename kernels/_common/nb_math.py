@@ -2,8 +2,10 @@
 
     f = math_of(np.dtype("float32"))      f.exp(x), f.log(x), f.tanh(x), f.sigmoid(x); f.key(x), f.value(key) for maxima
 
-NumPy's functions become calls of the C library there, which keep a loop scalar. These have no branches and no calls, so LLVM
-turns a loop over them into vector code. Bounds and limits as in vmath.pxd.
+Shapes   numbers in, numbers out
+Loops    none: NumPy's functions become calls of the C library in a task, which keep a loop scalar; these have no branches and no
+         calls, so LLVM turns a loop over them into vector code
+Bounds   and limits as in vmath.pxd, and tested with it
 
 Only contraction (a * b + c in one instruction) is allowed to the compiler: adding and subtracting ROUND rounds to a whole number,
 which any reassociation would undo. `key` maps floats to integers of the same order, and NaN (its sign bit clear) above all of them: LLVM vectorises a

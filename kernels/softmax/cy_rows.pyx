@@ -1,6 +1,6 @@
 """Softmax and its losses, a row at a time.
 
-    See the manual page of the folder for the formulas of each pass.
+    loss = log sum exp(x - m) - (x_t - m)        this and the formulas of all passes: the manual page of the folder
 
 Shapes   x, g, y, out, dx (rows, classes); target (rows,) int64 or (rows, classes); weight (classes,); stats (rows, 2)
 Storage  C-contiguous: the classes of a row lie side by side
@@ -10,7 +10,7 @@ Edges    the last register of a row is masked; a row of few classes is one maske
 Sums     of the loss over rows: float64 partial sums per task, combined in the order of the tasks, whoever computed them
 Cost     one exponential per element, forward and backward; two reads and one write for the gradient of the fused loss, where
          softmax, logarithm and gather apart would take ten
-After    the streaming identity loss = log sum exp(x - m) - (x_t - m); Goodfellow et al., Deep Learning, 2016, section 4.1.
+After    Goodfellow et al., Deep Learning, 2016, section 4.1.
 """
 cimport numpy as cnp
 from libc.math cimport log
