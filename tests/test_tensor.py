@@ -156,6 +156,16 @@ def test_change_in_place_of_what_the_tape_does_not_need():
     np.testing.assert_array_equal(x.grad.numpy(), [1, 1, 1])
 
 
+def test_beside_a_number_an_operand_may_change():
+    x = leaf(3)
+    y = x * 1
+    z = (2 * y * 3 / 4).sum()
+    with lamella.no_grad():
+        y.zero_()
+    z.backward()
+    np.testing.assert_array_equal(x.grad.numpy(), [1.5, 1.5, 1.5])
+
+
 def test_change_in_place_through_advanced_indexing_is_of_a_copy():
     x = leaf(3)
     y = x * 1

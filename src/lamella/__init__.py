@@ -49,7 +49,13 @@ _register_threadpoolctl()
 
 # imported when first used: together they cost more than the rest of the package
 _LAZY_MODULES = ("data", "models", "serialization", "train")
-_LAZY = {"save": "serialization", "load": "serialization", "save_model": "serialization", "load_model": "serialization", "show_config": "config"}
+_LAZY = {
+    "save": "serialization",
+    "load": "serialization",
+    "save_model": "serialization",
+    "load_model": "serialization",
+    "show_config": "config",
+}
 
 
 def __getattr__(name: str) -> object:

@@ -100,34 +100,36 @@ def sub(input: Any, other: Any, *, alpha: float = 1) -> Any:
 # mul, div
 
 
+# an operand is kept only where the other is an array: beside a number it has no use, and may be changed in place
+
+
 def _mul_forward(x: Any, y: Any) -> tuple[np.ndarray, Any]:
     x, y = pair("mul", x, y)
-    return binary("mul", np.multiply, x, y), (x, y)
+    kept = (x if type(y) is np.ndarray else None, y if type(x) is np.ndarray else None)
+    return binary("mul", np.multiply, x, y), (*kept, _shape(x), _shape(y))
 
 
 def _mul_backward(saved: Any, g: np.ndarray, needs: tuple[bool, ...]) -> Gradients:
-    x, y = saved
+    x, y, x_shape, y_shape = saved
     return (
-        unbroadcast(binary("mul", np.multiply, g, y), _shape(x)) if needs[0] else None,
-        unbroadcast(binary("mul", np.multiply, g, x), _shape(y)) if needs[1] else None,
+        unbroadcast(binary("mul", np.multiply, g, y), x_shape) if needs[0] else None,
+        unbroadcast(binary("mul", np.multiply, g, x), y_shape) if needs[1] else None,
     )
 
 
 def _div_forward(x: Any, y: Any) -> tuple[np.ndarray, Any]:
     x, y = pair("div", x, y)
     out = binary("div", np.divide, x, y)
-    return out if out.dtype in FLOATS and _floating(x, y) else out.astype(np.float32), (x, y)
-
-
-def _floating(*operands: Any) -> bool:
-    return any(type(x) is np.ndarray and x.dtype.kind == "f" for x in operands)
+    if not any(type(operand) is np.ndarray and operand.dtype.kind == "f" for operand in (x, y)):
+        out = out.astype(np.float32)
+    return out, (x if type(y) is np.ndarray else None, y, _shape(x), _shape(y))
 
 
 def _div_backward(saved: Any, g: np.ndarray, needs: tuple[bool, ...]) -> Gradients:
-    x, y = saved
+    x, y, x_shape, y_shape = saved
     dx = binary("div", np.divide, g, y)
     dy = unary(np.negative, binary("div", np.multiply, dx, binary("div", np.divide, x, y))) if needs[1] else None
-    return unbroadcast(dx, _shape(x)) if needs[0] else None, None if dy is None else unbroadcast(dy, _shape(y))
+    return unbroadcast(dx, x_shape) if needs[0] else None, None if dy is None else unbroadcast(dy, y_shape)
 
 
 _MUL = Operation("mul", _mul_forward, _mul_backward)
@@ -183,12 +185,13 @@ def _pow_backward(saved: Any, g: np.ndarray, needs: tuple[bool, ...]) -> Gradien
     x, y, out = saved
     dx = dy = None
     if needs[0]:
-        slope = binary("pow", np.multiply, _power(x, binary("pow", np.subtract, y, 1) if isinstance(y, np.ndarray) else y - 1), y)
-        dx = binary("pow", np.multiply, g, slope)
         if isinstance(y, np.ndarray):
-            dx = np.where(y == 0, g.dtype.type(0), dx)
+            slope = binary("pow", np.multiply, _power(x, binary("pow", np.subtract, y, 1)), y)
+            dx = np.where(y == 0, g.dtype.type(0), binary("pow", np.multiply, g, slope))
         elif y == 0:
-            dx = np.zeros_like(dx)
+            dx = np.zeros_like(g)
+        else:
+            dx = binary("pow", np.multiply, g, binary("pow", np.multiply, x if y == 2 else _power(x, y - 1), y))
         dx = unbroadcast(dx, _shape(x))
     if needs[1]:
         with np.errstate(all="ignore"):
@@ -391,7 +394,7 @@ def _clamp_backward(saved: Any, g: np.ndarray, needs: tuple[bool, ...]) -> Gradi
         inside &= x >= low
     if high is not None:
         inside &= x <= high
-    return (binary("clamp", np.multiply, g, inside.astype(g.dtype)) if np.isfinite(g).all() else np.where(inside, g, g.dtype.type(0)),)
+    return (np.where(inside, g, g.dtype.type(0)),)
 
 
 _CLAMP = Operation("clamp", _clamp_forward, _clamp_backward)
