@@ -1,0 +1,241 @@
+"""The command: every sub-command, model and error, on tiny sizes."""
+
+import csv
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+
+import lamella
+from lamella.cli import main
+from lamella.data import datasets
+
+TINY = ["--limit", "40", "--epochs", "2", "--batch-size", "10", "--quiet"]
+
+
+@pytest.fixture(autouse=True)
+def clean_state(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    threads, backend = lamella.get_num_threads(), lamella.get_backend()
+    yield
+    lamella.set_num_threads(threads)
+    lamella.use_backend(backend)
+
+
+def fails(capsys, *argv):
+    """The one line on stderr."""
+    try:
+        status = main([str(a) for a in argv])
+    except SystemExit as stop:
+        status = stop.code
+    out, err = capsys.readouterr()
+    assert status == 2 and err.count("\n") == 1, (status, out, err)
+    return err
+
+
+@pytest.mark.parametrize("model", ["mlp", "lenet", "vgg-small", "resnet20"])
+def test_train_and_predict(tmp_path, capsys, model):
+    assert main(["train", "--model", model, "--out", "run", "--threads", "1", *TINY]) == 0
+    assert "test accuracy" in capsys.readouterr().out
+    files = {"metrics.json", "history.csv", "curves.png", "confusion.png", "filters.png", "model.safetensors", "checkpoint.safetensors", "config.json"}
+    assert set(os.listdir("run")) == files
+    metrics = json.loads((tmp_path / "run/metrics.json").read_text())
+    assert {"test_accuracy", "test_loss", "train_seconds", "epochs", "images_per_second", "history", "config"} <= set(metrics)
+    assert metrics["epochs"] == 2 and metrics["config"]["options"]["model"] == model
+    rows = list(csv.DictReader((tmp_path / "run/history.csv").open()))
+    assert [float(r["train_loss"]) for r in rows] == [h["train_loss"] for h in metrics["history"]]
+
+    test = datasets.EmbeddedFashionMNIST(False, None)
+    np.save("batch.npy", test.images[:40])
+    assert main(["predict", "run/model.safetensors", "batch.npy", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    right = [max(f["probabilities"], key=f["probabilities"].get) == test.classes[y] for f, y in zip(found, test.labels)]
+    assert np.mean(right) == metrics["test_accuracy"] and abs(sum(found[0]["probabilities"].values()) - 1) < 1e-5
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    out = tmp_path_factory.mktemp("trained")
+    assert main(["train", "--model", "mlp", "--out", str(out), *TINY]) == 0
+    return out / "model.safetensors"
+
+
+def probabilities(capsys, *argv):
+    assert main(["predict", "--json", *map(str, argv)]) == 0
+    out, err = capsys.readouterr()
+    return [list(entry["probabilities"].values()) for entry in json.loads(out)], err
+
+
+def test_pictures_and_arrays_agree(trained, tmp_path, capsys):
+    image = pytest.importorskip("PIL.Image")
+    pixels = datasets.EmbeddedFashionMNIST(False, None).images[0, 0]
+    np.save("a.npy", pixels)
+    np.save("b.npy", (pixels / 255).astype(np.float32)[None])
+    np.save("c.npy", (255 - pixels)[None, None])
+    image.fromarray(pixels).save("a.png")
+    image.fromarray(pixels).convert("RGB").save("rgb.png")
+    image.fromarray(pixels.astype(np.uint16) * 257).save("deep.png")
+    image.fromarray(np.dstack([np.full((28, 28, 3), 255, np.uint8), pixels])).save("alpha.png")
+    image.fromarray(255 - pixels).save("negative.png")
+    image.fromarray(pixels).resize((56, 56)).save("big.jpg", quality=95)
+    (expected,), _ = probabilities(capsys, trained, "a.npy")
+    for name in ("b.npy", "a.png", "rgb.png", "deep.png", "alpha.png"):
+        (got,), _ = probabilities(capsys, trained, name)
+        assert np.allclose(got, expected, atol=1e-5), name
+    for name in ("c.npy", "negative.png"):
+        (got,), _ = probabilities(capsys, trained, name, "--invert")
+        assert np.allclose(got, expected, atol=1e-5), name
+    (got,), _ = probabilities(capsys, trained, "big.jpg")
+    assert np.abs(np.subtract(got, expected)).max() < 0.2
+    assert "--invert" in probabilities(capsys, trained, "negative.png")[1]
+    assert main(["predict", str(trained), "a.png", "b.npy", "--top", "2"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == 2 and lines[0].startswith("a.png: ") and lines[0].count(",") == 1
+
+
+def test_predict_errors(trained, tmp_path, capsys):
+    np.save("size.npy", np.zeros((2, 1, 32, 32), np.uint8))
+    np.save("range.npy", np.full((1, 28, 28), 200.0))
+    np.save("ints.npy", np.zeros((1, 28, 28), np.int64))
+    np.save("objects.npy", np.array([{}], dtype=object), allow_pickle=True)
+    np.savez("many.npz", a=np.zeros(3))
+    (tmp_path / "cut.npy").write_bytes((tmp_path / "size.npy").read_bytes()[:200])
+    (tmp_path / "text.png").write_text("no picture")
+    expected = {
+        "size.npy": "(N, 1, 28, 28), as the model was trained on, got (2, 1, 32, 32)",
+        "range.npy": "between 0 and 1, got 0 to 200",
+        "ints.npy": "got int64",
+        "objects.npy": "expected an .npy file of numbers",
+        "many.npz": ".npz archive",
+        "cut.npy": "damaged or foreign",
+        "text.png": "expected a picture",
+        "missing.png": "No such file",
+    }
+    for name, message in expected.items():
+        error = fails(capsys, "predict", trained, name)
+        assert message in error and name in error
+    (tmp_path / "cut.safetensors").write_bytes(trained.read_bytes()[:-10])
+    assert "expected a safetensors file" in fails(capsys, "predict", "cut.safetensors", "size.npy")
+    assert "No such file" in fails(capsys, "predict", "none.safetensors", "size.npy")
+    assert "use lamella.load" in fails(capsys, "predict", trained.with_name("checkpoint.safetensors"), "size.npy")
+
+
+@pytest.mark.parametrize(
+    ("argv", "message"),
+    [
+        ([], "required"),
+        (["fly"], "invalid choice"),
+        (["train", "--epochs", "0"], "--epochs: expected a positive integer, got '0'"),
+        (["train", "--lr", "nan"], "--lr: expected a positive number"),
+        (["train", "--lr", "inf"], "--lr"),
+        (["train", "--model", "vit"], "invalid choice: 'vit'"),
+        (["train", "--data", "nothing-here"], "expected embedded, fashion-mnist, mnist or a folder"),
+        (["train", "--data", "."], "expected train-images-idx3-ubyte"),
+        (["train", "--resume", "nothing-here"], "--resume: expected a folder"),
+        (["train", "--threads", "-1"], "--threads"),
+        (["train", "--backend", "cuda"], "invalid choice"),
+        (["train", "--optimizer", "sgd", "--lr", "1e30", "--limit", "40", "--quiet"], "the loss became"),
+        (["train", "extra"], "unrecognized"),
+        (["predict"], "required"),
+    ],
+    ids=lambda v: " ".join(v) if isinstance(v, list) else "",
+)
+def test_errors(capsys, argv, message):
+    assert message in fails(capsys, *argv)
+
+
+def test_traceback(capsys):
+    with pytest.raises(ValueError, match="nothing-here"):
+        main(["train", "--data", "nothing-here", "--traceback"])
+
+
+def test_damaged_data(tmp_path, capsys):
+    folder = tmp_path / "data"
+    folder.mkdir()
+    source = datasets.Path(datasets.__file__).parent / "embedded"
+    for path in source.glob("*.gz"):
+        (folder / path.name).write_bytes(path.read_bytes()[:-20])
+    error = fails(capsys, "train", "--data", folder)
+    assert "train-images-idx3-ubyte.gz: expected a whole gzip file" in error and "fetch it again" in error
+
+
+@pytest.mark.parametrize("schedule", ["cosine", "step", "plateau", "none"])
+@pytest.mark.parametrize("optimizer", ["sgd", "adam"])
+def test_options(schedule, optimizer):
+    argv = ["train", "--model", "mlp", "--schedule", schedule, "--optimizer", optimizer, "--lr", "0.01", "--workers", "1", "--out", "r", *TINY]
+    assert main(argv) == 0
+    history = json.load(open("r/metrics.json"))["history"]
+    assert history[-1]["train_loss"] < history[0]["train_loss"]
+
+
+def test_backends_learn_the_same_curve():
+    pytest.importorskip("numba")
+    losses = {}
+    for backend in ("cython", "numba", "reference"):
+        assert main(["train", "--backend", backend, "--out", backend, *TINY]) == 0
+        losses[backend] = [h["train_loss"] for h in json.load(open(f"{backend}/metrics.json"))["history"]]
+    assert np.allclose(losses["cython"], losses["reference"], rtol=1e-3) and np.allclose(losses["numba"], losses["reference"], rtol=1e-3)
+
+
+def test_patience_keeps_validation_images_apart(capsys):
+    assert main(["train", "--model", "mlp", "--patience", "0", "--limit", "200", "--epochs", "50", "--lr", "0.05", "--schedule", "none", "--out", "r"]) == 0
+    out = capsys.readouterr().out
+    metrics = json.load(open("r/metrics.json"))
+    assert "180 training" in out and metrics["epochs"] < 50 and "val_loss has not improved" in metrics["stopped"] and "stopped after" in out
+
+
+def test_default_folder_and_same_seed():
+    for seed in ("1", "1", "2"):
+        assert main(["train", "--model", "mlp", "--seed", seed, *TINY]) == 0
+    a, b, c = (json.load(open(f"runs/{name}/metrics.json"))["test_loss"] for name in sorted(os.listdir("runs"), key=lambda n: os.stat(f"runs/{n}").st_mtime))
+    assert a == b != c
+
+
+def test_interrupt_and_resume_as_a_user_does(tmp_path, capsys):
+    argv = ["train", "--model", "mlp", "--epochs", "40", "--batch-size", "10", "--limit", "1000", "--workers", "1"]
+    environment = {**os.environ, "PYTHONUNBUFFERED": "1"}
+    process = subprocess.Popen([sys.executable, "-m", "lamella", *argv, "--out", "a"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment)
+    for line in process.stdout:
+        if line.startswith("epoch  2/"):
+            break
+    time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 130 and "Traceback" not in err, err
+    assert "interrupted in epoch" in err and "lamella train --resume a" in err
+    assert "interrupted run; go on with --resume" in fails(capsys, *argv, "--out", "a")
+    assert "keeps its options" in fails(capsys, "train", "--resume", "a", "--lr", "0.1")
+    assert main(["train", "--resume", "a", "--quiet", "--threads", "1"]) == 0
+    assert main([*argv, "--out", "b", "--quiet"]) == 0
+    a, b = (json.load(open(f"{name}/metrics.json")) for name in "ab")
+    assert a["test_loss"] == b["test_loss"] and [h["train_loss"] for h in a["history"]] == [h["train_loss"] for h in b["history"]]
+    assert (tmp_path / "a/model.safetensors").read_bytes() == (tmp_path / "b/model.safetensors").read_bytes()
+
+
+def test_info_and_help(capsys):
+    assert main(["info"]) == 0
+    out = capsys.readouterr().out
+    assert lamella.__version__ in out and "instruction set" in out and np.__version__ in out
+    assert main(["info", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["threads"] == lamella.get_num_threads()
+    for argv in (["--help"], ["train", "--help"], ["predict", "--help"], ["check", "--help"], ["--version"]):
+        with pytest.raises(SystemExit) as stop:
+            main(argv)
+        assert stop.value.code == 0
+    assert "resnet20" in capsys.readouterr().out
+
+
+def test_check_is_handed_on(capsys):
+    assert main(["check", "--operation", "activation", "--backend", "reference", "--quick"]) == 0
+    assert "activation" in capsys.readouterr().out
+
+
+def test_help_is_quick_and_light():
+    code = "import sys; from lamella.cli import main\ntry: main(['train', '--help'])\nexcept SystemExit: pass\nprint(*sys.modules, file=sys.stderr)"
+    modules = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stderr.split()
+    assert not {"numba", "matplotlib", "tqdm", "pooch", "PIL", "torch"} & set(modules)
