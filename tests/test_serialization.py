@@ -15,7 +15,7 @@ from lamella import models, serialization
 from lamella.tensor import Tensor
 
 TREE = {
-    "weights": {"a.weight": np.arange(6, dtype=np.float32).reshape(2, 3), "a/b": np.float64(0.1)},
+    "weights": {"a.weight": np.arange(6, dtype=np.float32).reshape(2, 3), "a/b": np.float32(0.1)},
     "state": {0: {"step": np.array(3.0, np.float32)}, 1: {}},
     "list": [1, 2.5, None, True, "text", [np.zeros((0, 3), np.int8)], (1, (2.0, "x"))],
     "numbers": [2**63 + 1, float("inf"), float("-inf"), 0.1 + 0.2, -0.0],
