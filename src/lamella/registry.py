@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 
 import lamella.kernels as kernels
+from lamella import cost
 from lamella.kernels._common import cpu, pool
 from lamella.problems import Problem
 
@@ -32,7 +33,7 @@ def always(p: Any) -> bool:
     return True
 
 
-def no_cost(p: Any, isa: str) -> float:
+def no_cost(pass_: str, p: Any, isa: str) -> float:
     return 0.0
 
 
@@ -42,7 +43,7 @@ class Implementation:
 
     name: str
     accepts: Callable[[Any], bool] = always
-    cost: Callable[[Any, str], float] = no_cost
+    cost: Callable[[str, Any, str], float] = no_cost
     functions: dict[str, Callable] | None = None  # a user's kernel: pass -> function
 
     @property
@@ -103,7 +104,12 @@ OPERATIONS: dict[str, Operation] = {
     ),
     "conv2d": Operation(
         {"forward": "x w b | out", "backward_input": "g w | dx", "backward_weight": "x g | dw db"},
-        rows("cy_direct", "cy_im2col", "nb_im2col", "ref"),
+        [
+            Implementation("cy_direct", cost=cost.conv2d_direct),
+            Implementation("cy_im2col", cost=cost.conv2d_im2col),
+            Implementation("nb_im2col", cost=cost.conv2d_im2col),
+            Implementation("ref"),
+        ],
     ),
     "activation": Operation({"forward": "x | out", "backward": "g saved | dx"}, rows("cy_flat", "nb_flat", "ref")),
     "optimizer": Operation({"adam": "h g | | param m v vmax", "sgd": "h g | | param buf"}, rows("cy_flat", "nb_flat", "ref")),
@@ -216,11 +222,11 @@ def _load(operation: str, row: Implementation, pass_: str, p: Problem) -> Kernel
     return Kernel(row.name, function, shared, per_thread)
 
 
-def candidates(operation: str, p: Problem, backend: str = "auto") -> list[Implementation]:
-    """The implementations of a backend that accept the problem, best first."""
+def candidates(operation: str, pass_: str, p: Problem, backend: str = "auto") -> list[Implementation]:
+    """The implementations of a backend that accept the problem, best first for this pass."""
     kinds = {"auto": ("user", "cython", "reference")}.get(backend, (backend,))
     accepted = [row for row in OPERATIONS[operation].implementations if row.backend in kinds and row.accepts(p)]
-    return sorted(accepted, key=lambda row: (kinds.index(row.backend), row.cost(p, ISA)))
+    return sorted(accepted, key=lambda row: (kinds.index(row.backend), row.cost(pass_, p, ISA)))
 
 
 def select(operation: str, pass_: str, p: Problem) -> Kernel:
@@ -240,7 +246,7 @@ def _select(operation: str, pass_: str, p: Problem, backend: str, overrides: tup
         if kernel is None:
             raise RuntimeError(f"{operation}: {name}, forced by use_backend, has no {pass_} for {p}")
         return kernel
-    for row in candidates(operation, p, backend):
+    for row in candidates(operation, pass_, p, backend):
         kernel = _load(operation, row, pass_, p)
         if kernel is not None:
             return kernel

@@ -1,0 +1,56 @@
+"""The cost models by which implementations are ranked: cycles of one thread, from the problem and the instruction set alone."""
+
+from __future__ import annotations
+
+from lamella.problems import Conv2dProblem
+
+# rows and registers of the register tile, bytes of a register (kernels/_common/simd.h)
+TILES = {"v4": (14, 2, 64), "v3": (6, 2, 32), "base": (6, 2, 16)}
+
+
+def tile_cycles(rows: int, registers: int) -> float:
+    """Cycles per step of a tile: two FMA and two loads per cycle, and a chain of four cycles through every accumulator."""
+    return max(rows * registers / 2, (rows + registers) / 2, 4.0)
+
+
+def _grid(pass_: str, p: Conv2dProblem) -> tuple[int, int, int, int]:
+    """(images x rows, columns, depth, channels) of the output grid a pass walks over; depth and channels per group."""
+    icg, ocg = p.ic // p.groups, p.oc // p.groups
+    taps = p.kh * p.kw
+    if pass_ == "backward_input":  # sh * sw grids share the taps
+        return p.mb * p.ih * p.sw, -(-p.iw // p.sw), max(ocg * taps // (p.sh * p.sw), 1), icg
+    return p.mb * p.oh, p.ow, icg * taps, ocg
+
+
+def _registers(p: Conv2dProblem, channels: int, isa: str) -> tuple[int, int]:
+    """(panels per group, registers of a tile's row)"""
+    _, nv, width = TILES[isa]
+    lanes = width // p.dtype.itemsize
+    return -(-channels // (nv * lanes)), 1 if channels <= lanes else nv
+
+
+def conv2d_direct(pass_: str, p: Conv2dProblem, isa: str) -> float:
+    """Tiles end with the row: short rows leave the tile small. A call of the tile costs some 40 cycles."""
+    rows, columns, depth, channels = _grid(pass_, p)
+    mr = TILES[isa][0]
+    panels, nv = _registers(p, channels, isa)
+    if pass_ == "backward_weight":  # rows of the tile are taps x channels, the depth is the pixels
+        run = p.ic * p.kw if p.groups == 1 and p.dw == 1 else p.ic // p.groups
+        tiles = -(-run // mr) * (depth // run)
+        height = -(-run // -(-run // mr))
+        return p.groups * panels * tiles * (rows * columns * tile_cycles(height, nv) + 40 * rows / 8)
+    tiles = -(-columns // mr)
+    height = -(-columns // tiles)
+    return p.groups * panels * rows * tiles * (depth * tile_cycles(height, nv) + 40)
+
+
+def conv2d_im2col(pass_: str, p: Conv2dProblem, isa: str) -> float:
+    """Full tiles always, at the price of packing every value of the im2col matrix, about a cycle each (a third where whole pixels are copied)."""
+    rows, columns, depth, channels = _grid(pass_, p)
+    mr = TILES[isa][0]
+    panels, nv = _registers(p, channels, isa)
+    pixels = rows * columns
+    if pass_ == "backward_weight":
+        tiles = -(-depth // mr)
+        return p.groups * (panels * tiles * (pixels * tile_cycles(mr, nv) + 40 * pixels / 96) + pixels * depth / 3)
+    return p.groups * (panels * -(-pixels // mr) * (depth * tile_cycles(mr, nv) + 40) + pixels * depth)
