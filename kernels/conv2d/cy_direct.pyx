@@ -24,34 +24,22 @@ After    Zhang, Franchetti, Low, ICML 2018 (no packing of the image); Georganas 
 """
 cimport numpy as cnp
 from libc.stdlib cimport free, malloc
-from libc.string cimport memcpy, memset
+from libc.string cimport memset
 
 from lamella.kernels._common.pool cimport ANY_SLOTS, parallel_for
 from lamella.kernels._common.simd cimport LM_MR, LM_NV, LM_VB, lanes
 from lamella.kernels._common.tile cimport BIAS_COLUMN, Epilogue, plain, tile_run
 from lamella.kernels._common.types cimport i64, real
 from lamella.kernels.conv2d.gather cimport (
-    CHUNKS, KH, KW, PRIVATE, SH, SW, Gather, add_pixels, aligned, backward_gather, ceil_div, channels_tile, forward_gather, pack_weights, sum_private,
+    CHUNKS, KH, KW, MAX_ROWS, PRIVATE, SH, SW, Gather, add_pixels, aligned, backward_gather, bring, ceil_div, channels_tile, forward_gather, pack_weights, plan_bands, sum_private,
 )
 
 cnp.import_array()
-
-cdef enum:
-    BAND = 160 * 1024       # bytes of an image band: with a panel of weights, well inside L2
-    UNITS = 16              # tasks wanted at least, so that a few threads share the work evenly
-    MAX_ROWS = 128          # rows of a band at most
-
 
 cdef struct Direct:
     Gather v
     bint double_precision
     i64 item
-    i64 band_rows, bands            # rows of the output grid per task
-    i64 band_columns, strips        # columns per task; one strip unless the grid is a single long row
-    bint in_place
-    i64 pitch                       # pixels from row to row of the band
-    i64 band_bytes                  # of the padded copy, 0 in place
-    char *band                      # of slot 0
     i64 runs, run_depth             # contiguous (tap, channel) runs
     i64 *ao
     i64 *bo
@@ -65,7 +53,7 @@ cdef struct Direct:
 cdef void plan(Direct *d) noexcept nogil:
     """Bands, runs and tile of the gather d.v."""
     cdef Gather *v = &d.v
-    cdef i64 t, row_bytes, wanted, width
+    cdef i64 t
     # contiguous runs
     cdef i64 per_row = 1
     while per_row < v.taps and v.ty[per_row] == v.ty[0]:
@@ -77,61 +65,11 @@ cdef void plan(Direct *d) noexcept nogil:
         per_row = 1
     d.runs = v.taps // per_row
     d.run_depth = per_row * v.depth
-    # a 1 x 1 filter at step 1: all pixels of all images are one row
-    d.in_place = (
-        v.y_low >= 0 and v.x_low >= 0 and (v.rows - 1) * v.sy + v.y_high < v.height and (v.columns - 1) * v.sx + v.x_high < v.width
-    )
-    if (
-        v.mb > 0 and v.taps == 1 and v.sy == 1 and v.sx == 1 and v.y_low == 0 and v.x_low == 0 and v.rows == v.height and v.columns == v.width
-        and v.dst_row == v.dst_column * v.columns and v.dst_image == v.dst_row * v.rows
-    ):
-        v.columns = v.width = v.mb * v.rows * v.columns
-        v.rows = v.height = v.mb = 1
-    # bands
-    d.band_columns = v.columns
-    d.strips = 1
-    d.mr = LM_MR
-    if v.rows == 1 and v.mb == 1:
-        wanted = max(ceil_div(v.columns * v.sx * v.channels * d.item, BAND), min(<i64>UNITS, ceil_div(v.columns, 2 * LM_MR)))
-        d.band_columns = ceil_div(ceil_div(v.columns, max(wanted, <i64>1)), LM_MR) * LM_MR
-        d.strips = ceil_div(v.columns, d.band_columns)
-    else:
-        d.mr = ceil_div(v.columns, max(ceil_div(v.columns, LM_MR), <i64>1))
-    width = (d.band_columns - 1) * v.sx + v.x_high - v.x_low + 1
-    d.pitch = v.width if d.in_place else width
-    row_bytes = width * v.channels * d.item
-    d.band_rows = max(<i64>1, (BAND // max(row_bytes, <i64>1) - (v.y_high - v.y_low)) // v.sy)
-    d.band_rows = max(<i64>1, min(min(d.band_rows, <i64>MAX_ROWS), min(v.rows, max(ceil_div(v.rows * v.mb, UNITS), <i64>2))))
-    d.bands = ceil_div(v.rows, d.band_rows)
-    d.band_bytes = 0 if d.in_place else aligned(((d.band_rows - 1) * v.sy + v.y_high - v.y_low + 1) * row_bytes)
+    plan_bands(v, d.item)
+    d.mr = LM_MR if v.strips > 1 else ceil_div(v.columns, max(ceil_div(v.columns, LM_MR), <i64>1))
     for t in range(d.runs):
-        d.ao[t] = ((v.ty[t * per_row] - v.y_low) * d.pitch + v.tx[t * per_row] - v.x_low) * v.channels
+        d.ao[t] = ((v.ty[t * per_row] - v.y_low) * d.v.pitch + v.tx[t * per_row] - v.x_low) * v.channels
         d.bo[t] = t * d.run_depth * (LM_NV * LM_VB // d.item)
-
-
-cdef const real *bring(real t, Direct *d, i64 image, i64 r0, i64 rows, i64 q0, i64 columns, i64 slot) noexcept nogil:
-    """The band of `rows` output rows from r0 and `columns` columns from q0: the source pixel of its first tap, in place or in a padded copy."""
-    cdef Gather *v = &d.v
-    cdef i64 y0 = r0 * v.sy + v.y_low
-    cdef i64 x0 = q0 * v.sx + v.x_low
-    cdef const real *src = <const real *>v.src + image * v.height * v.width * v.channels
-    if d.in_place:
-        return src + (y0 * v.width + x0) * v.channels
-    cdef real *band = <real *>(d.band + slot * d.band_bytes)
-    cdef real *line = band
-    cdef i64 width = (columns - 1) * v.sx + v.x_high - v.x_low + 1
-    cdef i64 left = min(max(-x0, <i64>0), width)                    # pixels of padding
-    cdef i64 right = max(left, min(width, v.width - x0))            # where the padding on the right begins
-    cdef i64 y
-    for y in range(y0, y0 + (rows - 1) * v.sy + v.y_high - v.y_low + 1):
-        if y < 0 or y >= v.height or right <= left:
-            memset(line, 0, width * v.channels * sizeof(real))
-        else:
-            memset(line, 0, left * v.channels * sizeof(real))
-            memcpy(line + left * v.channels, src + (y * v.width + x0 + left) * v.channels, (right - left) * v.channels * sizeof(real))
-            memset(line + right * v.channels, 0, (width - right) * v.channels * sizeof(real))
-        line += d.pitch * v.channels
-    return band
 
 
 cdef void pixels_tile(
@@ -149,12 +87,12 @@ cdef void band_task(real t, Direct *d, i64 task, i64 slot) noexcept nogil:
     """One band of one image (or one strip of a long row), all groups and panels."""
     cdef Gather *v = &d.v
     cdef i64 nr = LM_NV * lanes(t)
-    cdef i64 image = task // (d.bands * d.strips)
-    cdef i64 r0 = task // d.strips % d.bands * d.band_rows
-    cdef i64 q0 = task % d.strips * d.band_columns
-    cdef i64 rows = min(d.band_rows, v.rows - r0)
-    cdef i64 columns = min(d.band_columns, v.columns - q0)
-    cdef const real *band = bring(t, d, image, r0, rows, q0, columns, slot)
+    cdef i64 image = task // (d.v.bands * d.v.strips)
+    cdef i64 r0 = task // d.v.strips % d.v.bands * d.v.band_rows
+    cdef i64 q0 = task % d.v.strips * d.v.band_columns
+    cdef i64 rows = min(d.v.band_rows, v.rows - r0)
+    cdef i64 columns = min(d.v.band_columns, v.columns - q0)
+    cdef const real *band = bring(t, v, image, r0, rows, q0, columns, slot)
     cdef real *dst = <real *>v.dst + v.dst_first + image * v.dst_image + r0 * v.dst_row + q0 * v.dst_column
     cdef i64 step = v.sx * v.channels
     cdef i64 group, panel, r, q, n
@@ -170,7 +108,7 @@ cdef void band_task(real t, Direct *d, i64 task, i64 slot) noexcept nogil:
                 e.bias_kind = BIAS_COLUMN
                 e.bias = <const real *>d.bias + group * v.n + panel * nr
             for r in range(rows):
-                a = band + r * v.sy * d.pitch * v.channels + group * v.depth
+                a = band + r * v.sy * d.v.pitch * v.channels + group * v.depth
                 c = dst + r * v.dst_row + group * v.n + panel * nr
                 q = 0
                 while q < columns:
@@ -188,7 +126,7 @@ cdef void chunk_task(real t, Direct *d, i64 task, i64 slot) noexcept nogil:
     cdef i64 chunk = task // d.blocks
     cdef i64 first = task % d.blocks * d.block_panels
     cdef i64 last = min(first + d.block_panels, v.groups * v.panels)
-    cdef i64 per_image = d.bands * d.strips
+    cdef i64 per_image = d.v.bands * d.v.strips
     cdef i64 units = v.mb * per_image
     cdef i64 unit, image, r0, q0, rows, columns, both, group, panel, n, run, i, height, mr
     cdef const real *band
@@ -203,11 +141,11 @@ cdef void chunk_task(real t, Direct *d, i64 task, i64 slot) noexcept nogil:
     e.beta = 1
     for unit in range(chunk * units // d.v.chunks, (chunk + 1) * units // d.v.chunks):
         image = unit // per_image
-        r0 = unit // d.strips % d.bands * d.band_rows
-        q0 = unit % d.strips * d.band_columns
-        rows = min(d.band_rows, v.rows - r0)
-        columns = min(d.band_columns, v.columns - q0)
-        band = bring(t, d, image, r0, rows, q0, columns, slot)
+        r0 = unit // d.v.strips % d.v.bands * d.v.band_rows
+        q0 = unit % d.v.strips * d.v.band_columns
+        rows = min(d.v.band_rows, v.rows - r0)
+        columns = min(d.v.band_columns, v.columns - q0)
+        band = bring(t, v, image, r0, rows, q0, columns, slot)
         for both in range(first, last):
             group = both // v.panels
             panel = both % v.panels
@@ -278,13 +216,13 @@ cdef void divide(Direct *d) noexcept nogil:
     cdef i64 r
     cdef i64 panels = v.groups * v.panels
     cdef i64 nr = LM_NV * LM_VB // d.item
-    cdef i64 units = v.mb * d.bands * d.strips
+    cdef i64 units = v.mb * d.v.bands * d.v.strips
     d.v.k = v.taps * v.depth
     d.v.chunks = max(<i64>1, min(<i64>CHUNKS, min(units, PRIVATE // (panels * (d.v.k + 1) * nr * d.item))))
     d.block_panels = ceil_div(panels, min(panels, ceil_div(CHUNKS, d.v.chunks)))
     d.blocks = ceil_div(panels, d.block_panels)
-    for r in range(d.band_rows):
-        d.ao[d.runs + r] = r * v.sy * d.pitch * v.channels
+    for r in range(d.v.band_rows):
+        d.ao[d.runs + r] = r * v.sy * d.v.pitch * v.channels
         d.bo[d.runs + r] = r * v.dst_row
 
 
@@ -293,7 +231,7 @@ cdef void run_gather(Direct *d, i64 slots) noexcept nogil:
     cdef double flops = 2.0 * v.mb * v.rows * v.columns * v.groups * v.n * v.depth * v.taps
     parallel_for(pack_f64 if d.double_precision else pack_f32, d, v.groups * v.panels, 0.7 * v.groups * v.n * v.depth * v.taps, ANY_SLOTS)
     parallel_for(
-        band_f64 if d.double_precision else band_f32, d, v.mb * d.bands * d.strips,
+        band_f64 if d.double_precision else band_f32, d, v.mb * d.v.bands * d.v.strips,
         flops / d.rate + 0.3 * v.mb * v.rows * v.columns * v.groups * v.n, slots,
     )
 
@@ -327,12 +265,12 @@ def scratch(pass_, p):
                 backward_gather(&d.v, g, d.item, a, b)
                 if d.v.rows and d.v.columns:
                     plan(&d)
-                    band = max(band, d.band_bytes)
+                    band = max(band, d.v.band_bytes)
                     packed = max(packed, packed_bytes(&d.v, d.item))
     else:
         forward_gather(&d.v, g, d.item)
         plan(&d)
-        band = d.band_bytes
+        band = d.v.band_bytes
         packed = packed_bytes(&d.v, d.item)
         if pass_ == "backward_weight":
             divide(&d)
@@ -366,8 +304,8 @@ def forward(p, cnp.ndarray x, cnp.ndarray w, b, cnp.ndarray out, cnp.ndarray scr
         forward_gather(&d.v, g, d.item)
         plan(&d)
         used += packed_bytes(&d.v, d.item)
-        d.band = base + used
-        run_gather(&d, ANY_SLOTS if d.band_bytes == 0 else (size - used) // d.band_bytes)
+        d.v.band = base + used
+        run_gather(&d, ANY_SLOTS if d.v.band_bytes == 0 else (size - used) // d.v.band_bytes)
 
 
 def backward_input(p, cnp.ndarray g, cnp.ndarray w, cnp.ndarray dx, cnp.ndarray scratch):
@@ -391,8 +329,8 @@ def backward_input(p, cnp.ndarray g, cnp.ndarray w, cnp.ndarray dx, cnp.ndarray 
                 if d.v.rows and d.v.columns:
                     plan(&d)
                     packed = packed_bytes(&d.v, d.item)
-                    d.band = base + used + packed
-                    run_gather(&d, ANY_SLOTS if d.band_bytes == 0 else (size - used - packed) // d.band_bytes)
+                    d.v.band = base + used + packed
+                    run_gather(&d, ANY_SLOTS if d.v.band_bytes == 0 else (size - used - packed) // d.v.band_bytes)
 
 
 def backward_weight(p, cnp.ndarray x, cnp.ndarray g, cnp.ndarray dw, db, cnp.ndarray scratch):
@@ -414,11 +352,11 @@ def backward_weight(p, cnp.ndarray x, cnp.ndarray g, cnp.ndarray dw, db, cnp.nda
         plan(&d)
         divide(&d)
         used += aligned(d.v.chunks * d.v.groups * d.v.panels * (d.v.k + 1) * LM_NV * LM_VB)
-        d.band = base + used
+        d.v.band = base + used
         flops = 2.0 * d.v.mb * d.v.rows * d.v.columns * d.v.groups * d.v.n * d.v.k
         parallel_for(
             chunk_f64 if d.double_precision else chunk_f32, &d, d.v.chunks * d.blocks, flops / d.rate,
-            ANY_SLOTS if d.band_bytes == 0 else (size - used) // d.band_bytes,
+            ANY_SLOTS if d.v.band_bytes == 0 else (size - used) // d.v.band_bytes,
         )
         parallel_for(
             sum_f64 if d.double_precision else sum_f32, &d, d.v.groups * d.v.panels,

@@ -8,9 +8,9 @@
 
 Taps are sorted by (ty, tx). Packed weights: wp[group][panel of nr output channels][t][input channel][nr], zero-padded to whole panels.
 """
-from libc.string cimport memset
+from libc.string cimport memcpy, memset
 
-from lamella.kernels._common.simd cimport LM_NV, LM_VB, lanes, v_add, v_load, v_load_n, v_store, v_zero, vec
+from lamella.kernels._common.simd cimport LM_MR, LM_NV, LM_VB, lanes, v_add, v_load, v_load_n, v_store, v_zero, vec
 from lamella.kernels._common.tile cimport Epilogue, tile_run
 from lamella.kernels._common.types cimport i64, real
 
@@ -21,6 +21,9 @@ cdef enum:
 cdef enum:
     CHUNKS = 8              # private copies of dw at most
     PRIVATE = 32 << 20      # bytes of all private copies at most
+    BAND = 160 * 1024       # bytes of an image band: with a panel of weights, well inside L2
+    UNITS = 16              # tasks wanted at least, so that a few threads share the work evenly
+    MAX_ROWS = 128          # rows of a band at most
 
 
 cdef struct Gather:
@@ -52,6 +55,13 @@ cdef struct Gather:
     char *private_
     char *dw
     char *db
+    # bands: what one task reads of an image (plan_bands)
+    i64 band_rows, bands                # rows of the output grid per task
+    i64 band_columns, strips            # columns per task; one strip unless the grid is a single long row
+    bint in_place
+    i64 pitch                           # pixels from row to row of the band
+    i64 band_bytes                      # of the padded copy, 0 in place
+    char *band                          # of slot 0
 
 
 cdef inline i64 ceil_div(i64 a, i64 b) noexcept nogil:
@@ -193,3 +203,54 @@ cdef inline void sum_private(real t, Gather *v, i64 task) noexcept nogil:
     if v.db != NULL:
         for j in range(n):
             (<real *>v.db)[group * v.n + first + j] = c[v.k * nr + j]
+
+
+cdef inline void plan_bands(Gather *v, i64 item) noexcept nogil:
+    """Cut the output grid into bands of rows whose source stays in L2, or a single long row into strips."""
+    cdef i64 row_bytes, wanted, width
+    v.in_place = (
+        v.y_low >= 0 and v.x_low >= 0 and (v.rows - 1) * v.sy + v.y_high < v.height and (v.columns - 1) * v.sx + v.x_high < v.width
+    )
+    if (        # a 1 x 1 filter at step 1: all pixels of all images are one row
+        v.mb > 0 and v.taps == 1 and v.sy == 1 and v.sx == 1 and v.y_low == 0 and v.x_low == 0 and v.rows == v.height and v.columns == v.width
+        and v.dst_row == v.dst_column * v.columns and v.dst_image == v.dst_row * v.rows
+    ):
+        v.columns = v.width = v.mb * v.rows * v.columns
+        v.rows = v.height = v.mb = 1
+    v.band_columns = v.columns
+    v.strips = 1
+    if v.rows == 1 and v.mb == 1:
+        wanted = max(ceil_div(v.columns * v.sx * v.channels * item, BAND), min(<i64>UNITS, ceil_div(v.columns, 2 * LM_MR)))
+        v.band_columns = ceil_div(ceil_div(v.columns, max(wanted, <i64>1)), LM_MR) * LM_MR
+        v.strips = max(ceil_div(v.columns, max(v.band_columns, <i64>1)), <i64>1)
+    width = (v.band_columns - 1) * v.sx + v.x_high - v.x_low + 1
+    v.pitch = v.width if v.in_place else width
+    row_bytes = width * v.channels * item
+    v.band_rows = max(<i64>1, (BAND // max(row_bytes, <i64>1) - (v.y_high - v.y_low)) // v.sy)
+    v.band_rows = max(<i64>1, min(min(v.band_rows, <i64>MAX_ROWS), min(v.rows, max(ceil_div(v.rows * v.mb, UNITS), <i64>2))))
+    v.bands = ceil_div(v.rows, v.band_rows)
+    v.band_bytes = 0 if v.in_place else aligned(((v.band_rows - 1) * v.sy + v.y_high - v.y_low + 1) * row_bytes)
+
+
+cdef inline const real *bring(real t, Gather *v, i64 image, i64 r0, i64 rows, i64 q0, i64 columns, i64 slot) noexcept nogil:
+    """The band of `rows` output rows from r0 and `columns` columns from q0: the source pixel of its first tap, in place or in a padded copy."""
+    cdef i64 y0 = r0 * v.sy + v.y_low
+    cdef i64 x0 = q0 * v.sx + v.x_low
+    cdef const real *src = <const real *>v.src + image * v.height * v.width * v.channels
+    if v.in_place:
+        return src + (y0 * v.width + x0) * v.channels
+    cdef real *band = <real *>(v.band + slot * v.band_bytes)
+    cdef real *line = band
+    cdef i64 width = (columns - 1) * v.sx + v.x_high - v.x_low + 1
+    cdef i64 left = min(max(-x0, <i64>0), width)                    # pixels of padding
+    cdef i64 right = max(left, min(width, v.width - x0))            # where the padding on the right begins
+    cdef i64 y
+    for y in range(y0, y0 + (rows - 1) * v.sy + v.y_high - v.y_low + 1):
+        if y < 0 or y >= v.height or right <= left:
+            memset(line, 0, width * v.channels * sizeof(real))
+        else:
+            memset(line, 0, left * v.channels * sizeof(real))
+            memcpy(line + left * v.channels, src + (y * v.width + x0 + left) * v.channels, (right - left) * v.channels * sizeof(real))
+            memset(line + right * v.channels, 0, (width - right) * v.channels * sizeof(real))
+        line += v.pitch * v.channels
+    return band
