@@ -76,7 +76,9 @@ def test_memory_does_not_change_the_answer(name, form, dtype):
     x = x.astype(dtype)
     odd = FORMS[form](x)
     before = odd.copy()
-    np.testing.assert_allclose(function(odd), function(x), rtol=1e-5 if dtype == "float32" else 1e-12, atol=1e-6 if dtype == "float32" else 1e-13)
+    np.testing.assert_allclose(
+        function(odd), function(x), rtol=1e-5 if dtype == "float32" else 1e-12, atol=1e-6 if dtype == "float32" else 1e-13
+    )
     np.testing.assert_array_equal(odd, before)
 
 
@@ -167,13 +169,20 @@ def test_one_clear_error(call, message):
 
 def test_errors_name_the_layer():
     model = nn.Sequential(nn.Conv2d(1, 6, 5), nn.ReLU(), nn.Conv2d(8, 16, 5))
-    with pytest.raises(ValueError, match=r"2 \(Conv2d\(8, 16, kernel_size=\(5, 5\).*\): conv2d: expected input \(N, 8, H, W\).*got \(2, 6, 24, 24\)"):
+    with pytest.raises(
+        ValueError, match=r"2 \(Conv2d\(8, 16, kernel_size=\(5, 5\).*\): conv2d: expected input \(N, 8, H, W\).*got \(2, 6, 24, 24\)"
+    ):
         model(lamella.zeros(2, 1, 28, 28))
 
 
 @pytest.mark.parametrize("name", FUNCTIONS)
 def test_empty_batch_gives_an_empty_result(name):
-    if name in ("conv2d weight", "cross_entropy", "batch_norm", "matmul"):  # no batch axis; a mean of nothing; no statistics; both operands shrink
+    if name in (
+        "conv2d weight",
+        "cross_entropy",
+        "batch_norm",
+        "matmul",
+    ):  # no batch axis; a mean of nothing; no statistics; both operands shrink
         return
     function, x = FUNCTIONS[name]
     out = function(x[:0])

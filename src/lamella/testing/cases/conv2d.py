@@ -79,6 +79,8 @@ ROW = Row(
         _case(1, 4, 11, 11, 6, (3, 3), (3, 2), (2, 1), (2, 1), groups=2),
         _case(2, 6, 9, 9, 6, (3, 3), padding=(1, 1), groups=6),
         _case(2, 6, 9, 9, 12, (3, 3), (2, 2), (1, 1), groups=6, bias=False),
+        _case(2, 35, 9, 10, 35, (3, 3), (2, 1), (1, 1), groups=35),
+        _case(1, 17, 12, 19, 17, (5, 4), padding=(2, 3), dilation=(1, 2), groups=17, bias=False),
         _case(1, 20, 6, 6, 40, (3, 3), padding=(1, 1), groups=4),
         _case(1, 2, 3, 3, 2, (3, 3), padding=(4, 5)),
         _case(1, 1, 3, 40, 2, (1, 7), padding=(0, 3)),
