@@ -268,9 +268,10 @@ def scratch(pass_, p):
         for a in range(g[SH]):
             for b in range(g[SW]):
                 backward_gather(&d.v, g, d.item, a, b)
-                plan(&d)
-                shared = max(shared, packed_bytes(&d))
-                band = max(band, d.v.band_bytes)
+                if d.v.rows and d.v.columns:
+                    plan(&d)
+                    shared = max(shared, packed_bytes(&d))
+                    band = max(band, d.v.band_bytes)
     else:
         forward_gather(&d.v, g, d.item)
         plan(&d)
