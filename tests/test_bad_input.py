@@ -168,7 +168,7 @@ def test_one_clear_error(call, message):
 
 
 def test_errors_name_the_layer():
-    model = nn.Sequential(nn.Conv2d(1, 6, 5), nn.ReLU(), nn.Conv2d(8, 16, 5))
+    model = nn.Sequential(nn.Conv2d(1, 6, 5), nn.Identity(), nn.Conv2d(8, 16, 5))
     with pytest.raises(
         ValueError, match=r"2 \(Conv2d\(8, 16, kernel_size=\(5, 5\).*\): conv2d: expected input \(N, 8, H, W\).*got \(2, 6, 24, 24\)"
     ):
