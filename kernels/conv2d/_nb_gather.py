@@ -15,6 +15,7 @@ from lamella.kernels._common.nb import array_i64, context, floats_of, inline, in
 from lamella.kernels._common.nb_tile import MR, NV, VECTOR_BYTES, call, lanes, tile_function
 
 CHUNKS = 8  # private copies of dw at most
+MAX_ROWS = 128  # rows of pixels that a tile sums over at most
 PRIVATE = 32 << 20  # bytes of all private copies at most
 RATE = {4: VECTOR_BYTES, 8: VECTOR_BYTES / 2}  # flops per ns of one thread, for the pool's estimate
 
@@ -26,7 +27,7 @@ RATE = {4: VECTOR_BYTES, 8: VECTOR_BYTES / 2}  # flops per ns of one thread, for
     BIAS, TILES, ZERO, ONE, BUFFER, BUFFER_BYTES, RUNS, RUN_TAPS, BLOCKS, BLOCK_PANELS, OWN,
 ) = range(44)  # fmt: skip
 
-_ZERO = np.zeros(1, np.int64)
+_ZERO = np.zeros(MAX_ROWS, np.int64)
 _ONE = {4: np.ones(1, np.float32), 8: np.ones(1, np.float64)}
 
 
@@ -212,6 +213,6 @@ def sum_private(dtype):
 
 
 @inline
-def add_pixels(c, last, n, g, depth, sums):
-    """sums[:n] += g over `depth` pixels: a tile of one row whose A is 1."""
-    call(tile_of(c, last, 1), 1, c[ZERO], c[ZERO], depth, c[ONE], 0, 0, g, c[DST_COLUMN], n, sums, c[NR], sums, c[NR])
+def add_pixels(c, last, n, g, rows, zeros, row_bo, columns, sums):
+    """sums[:n] += g over rows x columns pixels: a tile of one row whose A is 1."""
+    call(tile_of(c, last, 1), rows, zeros, row_bo, columns, c[ONE], 0, 0, g, c[DST_COLUMN], n, sums, c[NR], sums, c[NR])

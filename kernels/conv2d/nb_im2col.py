@@ -175,7 +175,7 @@ def chunk_task(dtype):
                     tile = tile_of(c, last, min(mr, l1 - i))
                     call(tile, 1, zeros, zeros, count, ap + (i - l0) * item, 1, step, g, by_column, n, to, nr, to, nr)
                 if c[DB] != 0 and l1 == k:
-                    add_pixels(c, last, n, g, count, sums + k * nr * item)
+                    add_pixels(c, last, n, g, 1, zeros, zeros, count, sums + k * nr * item)
 
     return chunk
 
