@@ -1,0 +1,35 @@
+"""The backends side by side, for those who prefer pytest to asv: ``pytest tests/test_benchmark_backends.py --benchmark-only``.
+
+One group is one pass on one shape of the case tables. Skipped otherwise (--benchmark-skip).
+"""
+
+import numpy as np
+import pytest
+
+from lamella.registry import OPERATIONS
+from lamella.testing.cases import ROWS
+from lamella.testing.check import find, verified
+
+SLOW = 2e8  # flops that are too many for the reference
+CASES = [
+    pytest.param(operation, pass_, shape, row.name, id=f"{operation}-{pass_}-{shape}-{row.name}")
+    for operation, entry in OPERATIONS.items()
+    for pass_ in entry.passes
+    for shape in ROWS[operation].shapes
+    for row in entry.implementations
+    if row.functions is None
+]
+
+
+@pytest.mark.parametrize(("operation", "pass_", "shape", "name"), CASES)
+def test_backends(benchmark, operation, pass_, shape, name):
+    row = ROWS[operation]
+    p = row.of(row.shapes[shape], np.float32)
+    if name.startswith("nb_"):
+        pytest.importorskip("numba")
+    kernel = find(operation, pass_, name, p)
+    if kernel is None or (name == "ref" and p.flops > SLOW):
+        pytest.skip(f"{name} does not compute this, or would take too long")
+    inputs, outputs = verified(operation, pass_, kernel, p)
+    benchmark.group = f"{operation} {pass_} {shape}"
+    benchmark(kernel, p, *inputs, *outputs)
