@@ -5,7 +5,8 @@
 
 Shapes   x, dx (mb, ih, iw, c); out, g, where (mb, oh, ow, c) in memory; where one byte or one int32 an element
 Loops    tasks are blocks of rows of the result; column of the row; taps of the window, or pairs of the input; channels innermost, so that
-         LLVM makes vector code of branch-free selections, accumulating in the result's own cache lines.
+         LLVM makes vector code of branch-free selections, accumulating in the result's own cache lines; arrays are
+         re-based to the pixel, for an index that starts at 0 needs no test for negative numbers.
          With fewer than FEW channels they go outside the taps, one accumulator each.
 Edges    the problem's table holds each window's first tap inside and the number of taps: no test in the loops, no padding
 Cost     as cy_last, and a load and store of the result per tap, from the first cache level
@@ -33,13 +34,14 @@ def forward_max(dtype, index_bytes):
     array, real, index = _types(dtype, index_bytes)
     number = np.uint8 if index_bytes == 1 else np.int32
     low = real(-np.inf)
+    size = np.dtype(dtype).itemsize
     key = KEY
 
     @task
     def work(ctx, task, slot):
         key  # noqa: B018 (part of the cache key)
         c = ints(ctx)
-        x, out, where, table = array(c[X]), array(c[OUT]), index(c[WHERE]), array_i64(c[TABLE])
+        table = array_i64(c[TABLE])
         channels, oh, ow = c[C], c[OH], c[OW]
         row_step, step = c[DH] * c[IW] * channels, c[DW] * channels
         hw, ww = c[H_WINDOWS], c[W_WINDOWS]
@@ -51,34 +53,40 @@ def forward_max(dtype, index_bytes):
                 cols = table[ww + ow + j]
                 first = ((image * c[IH] + table[hw + i]) * c[IW] + table[ww + j]) * channels
                 o = (row * ow + j) * channels
+                out, where = array(c[OUT] + o * size), index(c[WHERE] + o * index_bytes)
                 if channels < FEW:
+                    x = array(c[X] + first * size)
                     for k in range(channels):
                         best, at = low, 0
                         for r in range(rows):
                             for s in range(cols):
-                                v = x[first + r * row_step + s * step + k]
+                                v = x[r * row_step + s * step + k]
                                 take = (v > best) | (v != v)
                                 best = v if take else best
                                 at = r * c[KW] + s if take else at
-                        out[o + k] = best
+                        out[k] = best
                         if index_bytes:
-                            where[o + k] = number(at)
+                            where[k] = number(at)
                     continue
                 for k in range(channels):
-                    out[o + k] = low
+                    out[k] = low
                 if index_bytes:
                     for k in range(channels):
-                        where[o + k] = number(0)
+                        where[k] = number(0)
                 for r in range(rows):
                     for s in range(cols):
-                        f = first + r * row_step + s * step
+                        x = array(c[X] + (first + r * row_step + s * step) * size)
                         tap = number(r * c[KW] + s)
-                        for k in range(channels):
-                            v, best = x[f + k], out[o + k]
-                            take = (v > best) | (v != v)
-                            out[o + k] = v if take else best
-                            if index_bytes:
-                                where[o + k] = tap if take else where[o + k]
+                        if index_bytes:
+                            for k in range(channels):
+                                v, best, at = x[k], out[k], where[k]
+                                take = (v > best) | (v != v)
+                                out[k] = v if take else best
+                                where[k] = tap if take else at
+                        else:
+                            for k in range(channels):
+                                v, best = x[k], out[k]
+                                out[k] = v if (v > best) | (v != v) else best
 
     return work
 
@@ -86,13 +94,14 @@ def forward_max(dtype, index_bytes):
 @cache
 def forward_sum(dtype):
     array, real, _ = _types(dtype, 0)
+    size = np.dtype(dtype).itemsize
     key = KEY
 
     @task
     def work(ctx, task, slot):
         key  # noqa: B018 (part of the cache key)
         c = ints(ctx)
-        x, out, table = array(c[X]), array(c[OUT]), array_i64(c[TABLE])
+        table = array_i64(c[TABLE])
         channels, oh, ow, norm = c[C], c[OH], c[OW], c[KIND] == LP
         q = real(doubles(ctx)[NORM])
         row_step, step = c[DH] * c[IW] * channels, c[DW] * channels
@@ -104,33 +113,33 @@ def forward_sum(dtype):
             for j in range(ow):
                 cols = table[ww + ow + j]
                 first = ((image * c[IH] + table[hw + i]) * c[IW] + table[ww + j]) * channels
-                o = (row * ow + j) * channels
+                out = array(c[OUT] + (row * ow + j) * channels * size)
                 divisor = real(c[OVERRIDE] if c[OVERRIDE] else table[hw + 2 * oh + i] * table[ww + 2 * ow + j])
                 for k in range(channels):
-                    out[o + k] = real(0)
+                    out[k] = real(0)
                 for r in range(rows):
                     for s in range(cols):
-                        f = first + r * row_step + s * step
+                        x = array(c[X] + (first + r * row_step + s * step) * size)
                         if not norm:
                             for k in range(channels):
-                                out[o + k] += x[f + k]
+                                out[k] += x[k]
                         elif q == real(2):
                             for k in range(channels):
-                                out[o + k] += x[f + k] * x[f + k]
+                                out[k] += x[k] * x[k]
                         else:
                             for k in range(channels):
-                                out[o + k] += x[f + k] ** q
+                                out[k] += x[k] ** q
                 if not norm:
                     for k in range(channels):
-                        out[o + k] /= divisor
+                        out[k] /= divisor
                 else:
                     share = real(c[KH] * c[KW]) / divisor
                     if q == real(2):
                         for k in range(channels):
-                            out[o + k] = np.sqrt(out[o + k] * share)
+                            out[k] = np.sqrt(out[k] * share)
                     else:
                         for k in range(channels):
-                            out[o + k] = (out[o + k] * share) ** (real(1) / q)
+                            out[k] = (out[k] * share) ** (real(1) / q)
 
     return work
 
@@ -139,13 +148,14 @@ def forward_sum(dtype):
 def backward_task(dtype, kind, index_bytes):
     array, real, index = _types(dtype, index_bytes)
     number = np.uint8 if index_bytes == 1 else np.int32
+    size = np.dtype(dtype).itemsize
     key = KEY
 
     @task
     def work(ctx, task, slot):
         key  # noqa: B018 (part of the cache key)
         c = ints(ctx)
-        x, g, out, where, dx, table = array(c[X]), array(c[G]), array(c[OUT]), index(c[WHERE]), array(c[DX]), array_i64(c[TABLE])
+        table = array_i64(c[TABLE])
         channels, ih, iw, oh, ow = c[C], c[IH], c[IW], c[OH], c[OW]
         q = real(doubles(ctx)[NORM])
         hp, wp, hdiv, wdiv = c[H_PAIRS], c[W_PAIRS], c[H_WINDOWS] + 2 * oh, c[W_WINDOWS] + 2 * ow
@@ -153,32 +163,35 @@ def backward_task(dtype, kind, index_bytes):
             image = row // ih
             i = row - image * ih
             for j in range(iw):
-                d = (row * iw + j) * channels
+                d = (row * iw + j) * channels * size
+                dx, x = array(c[DX] + d), array(c[X] + d)
                 for k in range(channels):
-                    dx[d + k] = real(0)
+                    dx[k] = real(0)
                 for a in range(table[c[H_PTR] + i], table[c[H_PTR] + i + 1]):
                     for b in range(table[c[W_PTR] + j], table[c[W_PTR] + j + 1]):
                         m, n = table[hp + 2 * a], table[wp + 2 * b]
                         o = ((image * oh + m) * ow + n) * channels
+                        g, out, where = array(c[G] + o * size), array(c[OUT] + o * size), index(c[WHERE] + o * index_bytes)
                         if kind == MAX:
                             tap = number(table[hp + 2 * a + 1] * c[KW] + table[wp + 2 * b + 1])
                             for k in range(channels):
-                                dx[d + k] += g[o + k] if where[o + k] == tap else real(0)
+                                v, at = g[k], where[k]
+                                dx[k] += v if at == tap else real(0)
                             continue
                         divisor = real(c[OVERRIDE] if c[OVERRIDE] else table[hdiv + m] * table[wdiv + n])
                         if kind == AVG:
                             for k in range(channels):
-                                dx[d + k] += g[o + k] / divisor
+                                dx[k] += g[k] / divisor
                             continue
                         share = real(c[KH] * c[KW]) / divisor
                         if q == real(2):
                             for k in range(channels):
-                                y = out[o + k]
-                                dx[d + k] += real(0) if y == real(0) else g[o + k] * share * (x[d + k] / y)
+                                y = out[k]
+                                dx[k] += real(0) if y == real(0) else g[k] * share * (x[k] / y)
                         else:
                             for k in range(channels):
-                                y = out[o + k]
-                                dx[d + k] += real(0) if y == real(0) else g[o + k] * share * (x[d + k] / y) ** (q - real(1))
+                                y = out[k]
+                                dx[k] += real(0) if y == real(0) else g[k] * share * (x[k] / y) ** (q - real(1))
 
     return work
 
