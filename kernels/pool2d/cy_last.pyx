@@ -6,8 +6,8 @@
 Shapes   x, dx (mb, ih, iw, c); out, g, where (mb, oh, ow, c) in memory; where one byte or one int32 an element
 Loops    tasks are blocks of rows of the result (out, or dx): each element is written once, by one task, without being zeroed first
            column of the row
-             register of channels, the last one masked
-               taps of the window, or pairs of the input: rows, then columns, in a register that stays
+             registers of channels, four at a time, then one, the last one masked
+               taps of the window, or pairs of the input: rows, then columns, in registers that stay
 Edges    the problem's table holds each window's first tap inside and the number of taps: no test in the loops, no padding
 Cost     forward reads x once from memory (overlapping windows find it in cache), kh * kw loads from cache per register of results;
          backward kh/sh * kw/sw loads of g and where per register of dx. Memory-bound from 16 channels on.
@@ -32,6 +32,7 @@ cdef enum:
     SQUARE = 3  # lp with the exponent 2
 
 cdef enum:
+    MANY = 4       # registers of channels at a time
     GRAIN = 65536  # loads of one element that make a task
 
 cdef struct Axis:
@@ -74,66 +75,94 @@ cdef inline double divisor(Context *c, i64 i, i64 j) noexcept nogil:
     return <double>(c.override if c.override else c.h.div[i] * c.w.div[j])
 
 
-cdef inline void window(real t, int kind, int index_bytes, bint whole, Context *c, i64 image, i64 i, i64 j, i64 channel, i64 n) noexcept nogil:
-    """One register of results: the window (i, j), channels from `channel` on."""
+cdef inline void window(
+    real t, int kind, int index_bytes, bint whole, int many, Context *c, i64 image, i64 i, i64 j, i64 channel, i64 n
+) noexcept nogil:
+    """Results of the window (i, j), channels from `channel` on: `many` whole registers, or n lanes of one."""
     cdef const real *x = <const real *>c.x + ((image * c.h.size + c.h.lo[i]) * c.w.size + c.w.lo[j]) * c.c + channel
     cdef i64 at_out = ((image * c.h.out + i) * c.w.out + j) * c.c + channel
     cdef i64 row_step = c.dh * c.w.size * c.c
     cdef i64 step = c.dw * c.c
     cdef i64 rows = c.h.n[i]
     cdef i64 cols = c.w.n[j]
+    cdef const real *tap
     cdef i64 r, s
-    cdef vec v
-    cdef vec acc = v_zero()
-    cdef vec at = v_zero()
-    if kind == MAX:
-        acc = v_set(<real>-INFINITY)
+    cdef int u
+    cdef vec v, number
+    cdef vec acc[MANY]
+    cdef vec at[MANY]
+    for u in range(many):
+        acc[u] = v_set(<real>-INFINITY) if kind == MAX else v_zero()
+        at[u] = v_zero()
     for r in range(rows):
         for s in range(cols):
-            v = fetch(t, whole, x + r * row_step + s * step, n)
-            if kind == MAX:
-                v_argmax(t, &acc, &at, v, v_iset(t, r * c.kw + s))
-            elif kind == AVG:
-                acc = v_add(t, acc, v)
-            elif kind == SQUARE:
-                acc = v_fma(t, v, v, acc)
-            else:
-                acc = v_add(t, acc, v_pow(t, v, c.q))
-    if kind == AVG:
-        acc = v_div(t, acc, v_set(<real>divisor(c, i, j)))
-    elif kind == SQUARE:
-        acc = v_sqrt(t, v_mul(t, acc, v_set(<real>(c.taps / divisor(c, i, j)))))
-    elif kind == LP:
-        acc = v_pow(t, v_mul(t, acc, v_set(<real>(c.taps / divisor(c, i, j)))), 1 / c.q)
-    put(t, whole, <real *>c.out + at_out, n, acc)
-    if index_bytes:
-        v_istore(t, index_bytes, c.where + at_out * index_bytes, n, at)
+            tap = x + r * row_step + s * step
+            number = v_iset(t, r * c.kw + s)
+            for u in range(many):
+                v = fetch(t, whole, tap + u * lanes(t), n)
+                if kind == MAX:
+                    v_argmax(t, &acc[u], &at[u], v, number)
+                elif kind == AVG:
+                    acc[u] = v_add(t, acc[u], v)
+                elif kind == SQUARE:
+                    acc[u] = v_fma(t, v, v, acc[u])
+                else:
+                    acc[u] = v_add(t, acc[u], v_pow(t, v, c.q))
+    for u in range(many):
+        if kind == AVG:
+            acc[u] = v_div(t, acc[u], v_set(<real>divisor(c, i, j)))
+        elif kind == SQUARE:
+            acc[u] = v_sqrt(t, v_mul(t, acc[u], v_set(<real>(c.taps / divisor(c, i, j)))))
+        elif kind == LP:
+            acc[u] = v_pow(t, v_mul(t, acc[u], v_set(<real>(c.taps / divisor(c, i, j)))), 1 / c.q)
+        put(t, whole, <real *>c.out + at_out + u * lanes(t), n, acc[u])
+        if index_bytes:
+            v_istore(t, index_bytes, c.where + (at_out + u * lanes(t)) * index_bytes, n, at[u])
 
 
-cdef inline void covered(real t, int kind, int index_bytes, bint whole, Context *c, i64 image, i64 i, i64 j, i64 channel, i64 n) noexcept nogil:
-    """One register of dx: what the windows over input (i, j) give it, channels from `channel` on."""
+cdef inline void covered(
+    real t, int kind, int index_bytes, bint whole, int many, Context *c, i64 image, i64 i, i64 j, i64 channel, i64 n
+) noexcept nogil:
+    """dx of input (i, j): what the windows over it give it, channels from `channel` on: `many` whole registers, or n lanes of one."""
     cdef i64 at_dx = ((image * c.h.size + i) * c.w.size + j) * c.c + channel
-    cdef vec acc = v_zero()
     cdef i64 a, b, o
-    cdef vec g, y
+    cdef int u
+    cdef vec g, y, x, number
+    cdef vec acc[MANY]
+    for u in range(many):
+        acc[u] = v_zero()
     for a in range(c.h.ptr[i], c.h.ptr[i + 1]):
         for b in range(c.w.ptr[j], c.w.ptr[j + 1]):
             o = ((image * c.h.out + c.h.pairs[2 * a]) * c.w.out + c.w.pairs[2 * b]) * c.c + channel
-            g = fetch(t, whole, <const real *>c.g + o, n)
             if kind == MAX:
-                acc = v_add_at(t, acc, g, v_iload(t, index_bytes, c.where + o * index_bytes, n),
-                               v_iset(t, c.h.pairs[2 * a + 1] * c.kw + c.w.pairs[2 * b + 1]))
+                number = v_iset(t, c.h.pairs[2 * a + 1] * c.kw + c.w.pairs[2 * b + 1])
             elif kind == AVG:
-                acc = v_add(t, acc, v_div(t, g, v_set(<real>divisor(c, c.h.pairs[2 * a], c.w.pairs[2 * b]))))
+                number = v_set(<real>divisor(c, c.h.pairs[2 * a], c.w.pairs[2 * b]))
             else:
-                y = fetch(t, whole, <const real *>c.out + o, n)
-                g = v_mul(t, g, v_set(<real>(c.taps / divisor(c, c.h.pairs[2 * a], c.w.pairs[2 * b]))))
-                if kind == SQUARE:
-                    g = v_mul(t, g, v_div(t, fetch(t, whole, <const real *>c.x + at_dx, n), y))
+                number = v_set(<real>(c.taps / divisor(c, c.h.pairs[2 * a], c.w.pairs[2 * b])))
+            for u in range(many):
+                g = fetch(t, whole, <const real *>c.g + o + u * lanes(t), n)
+                if kind == MAX:
+                    acc[u] = v_add_at(t, acc[u], g, v_iload(t, index_bytes, c.where + (o + u * lanes(t)) * index_bytes, n), number)
+                elif kind == AVG:
+                    acc[u] = v_add(t, acc[u], v_div(t, g, number))
                 else:
-                    g = v_mul(t, g, v_pow(t, v_div(t, fetch(t, whole, <const real *>c.x + at_dx, n), y), c.q - 1))
-                acc = v_add(t, acc, v_andnot(v_eq(t, y, v_zero()), g))
-    put(t, whole, <real *>c.dx + at_dx, n, acc)
+                    y = fetch(t, whole, <const real *>c.out + o + u * lanes(t), n)
+                    x = v_div(t, fetch(t, whole, <const real *>c.x + at_dx + u * lanes(t), n), y)
+                    if kind == LP:
+                        x = v_pow(t, x, c.q - 1)
+                    acc[u] = v_add(t, acc[u], v_andnot(v_eq(t, y, v_zero()), v_mul(t, v_mul(t, g, number), x)))
+    for u in range(many):
+        put(t, whole, <real *>c.dx + at_dx + u * lanes(t), n, acc[u])
+
+
+cdef inline void either(
+    real t, int kind, int index_bytes, bint backward, bint whole, int many, Context *c, i64 image, i64 i, i64 j, i64 channel, i64 n
+) noexcept nogil:
+    if backward:
+        covered(t, kind, index_bytes, whole, many, c, image, i, j, channel, n)
+    else:
+        window(t, kind, index_bytes, whole, many, c, image, i, j, channel, n)
 
 
 cdef inline void run(real t, int kind, int index_bytes, bint backward, Context *c, i64 task) noexcept nogil:
@@ -146,17 +175,14 @@ cdef inline void run(real t, int kind, int index_bytes, bint backward, Context *
         i = row - image * height
         for j in range(width):
             channel = 0
+            while kind != LP and channel + MANY * lanes(t) <= c.c:
+                either(t, kind, index_bytes, backward, True, MANY, c, image, i, j, channel, lanes(t))
+                channel += MANY * lanes(t)
             while channel + lanes(t) <= c.c:
-                if backward:
-                    covered(t, kind, index_bytes, True, c, image, i, j, channel, lanes(t))
-                else:
-                    window(t, kind, index_bytes, True, c, image, i, j, channel, lanes(t))
+                either(t, kind, index_bytes, backward, True, 1, c, image, i, j, channel, lanes(t))
                 channel += lanes(t)
             if channel < c.c:
-                if backward:
-                    covered(t, kind, index_bytes, False, c, image, i, j, channel, c.c - channel)
-                else:
-                    window(t, kind, index_bytes, False, c, image, i, j, channel, c.c - channel)
+                either(t, kind, index_bytes, backward, False, 1, c, image, i, j, channel, c.c - channel)
 
 
 cdef void forward_task(real t, Context *c, i64 task) noexcept nogil:

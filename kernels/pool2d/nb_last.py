@@ -19,7 +19,7 @@ from lamella.kernels._common.nb import KEY, array_i32, array_i64, array_u8, cont
 
 MAX, AVG, LP = 0, 1, 2
 GRAIN = 65536  # loads of one element that make a task
-FEW = 8
+FEW = 2
 # the words of a context before the problem's geometry
 X, G, OUT, WHERE, DX, TABLE, ROWS, NORM, FIELDS = range(9)
 MB, C, IH, IW, OH, OW, KH, KW, DH, DW, KIND, _, OVERRIDE, H_WINDOWS, H_PTR, H_PAIRS, W_WINDOWS, W_PTR, W_PAIRS = range(FIELDS, FIELDS + 19)
