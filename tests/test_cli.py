@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -16,6 +17,11 @@ from lamella.cli import main
 from lamella.data import datasets
 
 TINY = ["--limit", "40", "--epochs", "2", "--batch-size", "10", "--quiet"]
+FAST = [*TINY, "--no-pictures"]
+
+
+def read(path):
+    return json.loads(Path(path).read_text())
 
 
 @pytest.fixture(autouse=True)
@@ -42,12 +48,21 @@ def fails(capsys, *argv):
 def test_train_and_predict(tmp_path, capsys, model):
     assert main(["train", "--model", model, "--out", "run", "--threads", "1", *TINY]) == 0
     assert "test accuracy" in capsys.readouterr().out
-    files = {"metrics.json", "history.csv", "curves.png", "confusion.png", "filters.png", "model.safetensors", "checkpoint.safetensors", "config.json"}
+    files = {
+        "metrics.json",
+        "history.csv",
+        "curves.png",
+        "confusion.png",
+        "filters.png",
+        "model.safetensors",
+        "checkpoint.safetensors",
+        "config.json",
+    }
     assert set(os.listdir("run")) == files
     metrics = json.loads((tmp_path / "run/metrics.json").read_text())
     assert {"test_accuracy", "test_loss", "train_seconds", "epochs", "images_per_second", "history", "config"} <= set(metrics)
     assert metrics["epochs"] == 2 and metrics["config"]["options"]["model"] == model
-    rows = list(csv.DictReader((tmp_path / "run/history.csv").open()))
+    rows = list(csv.DictReader((tmp_path / "run/history.csv").read_text().splitlines()))
     assert [float(r["train_loss"]) for r in rows] == [h["train_loss"] for h in metrics["history"]]
 
     test = datasets.EmbeddedFashionMNIST(False, None)
@@ -61,7 +76,7 @@ def test_train_and_predict(tmp_path, capsys, model):
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory):
     out = tmp_path_factory.mktemp("trained")
-    assert main(["train", "--model", "mlp", "--out", str(out), *TINY]) == 0
+    assert main(["train", "--model", "mlp", "--out", str(out), *FAST]) == 0
     return out / "model.safetensors"
 
 
@@ -149,6 +164,13 @@ def test_errors(capsys, argv, message):
     assert message in fails(capsys, *argv)
 
 
+def test_resuming_a_finished_or_damaged_run(tmp_path, capsys):
+    assert main(["train", "--model", "mlp", "--out", "r", *FAST]) == 0
+    assert main(["train", "--resume", "r", "--quiet", "--model", "mlp"]) == 0  # finished: evaluated again
+    (tmp_path / "r/config.json").write_text("{")
+    assert "config.json: expected the options" in fails(capsys, "train", "--resume", "r")
+
+
 def test_traceback(capsys):
     with pytest.raises(ValueError, match="nothing-here"):
         main(["train", "--data", "nothing-here", "--traceback"])
@@ -167,9 +189,24 @@ def test_damaged_data(tmp_path, capsys):
 @pytest.mark.parametrize("schedule", ["cosine", "step", "plateau", "none"])
 @pytest.mark.parametrize("optimizer", ["sgd", "adam"])
 def test_options(schedule, optimizer):
-    argv = ["train", "--model", "mlp", "--schedule", schedule, "--optimizer", optimizer, "--lr", "0.01", "--workers", "1", "--out", "r", *TINY]
+    argv = [
+        "train",
+        "--model",
+        "mlp",
+        "--schedule",
+        schedule,
+        "--optimizer",
+        optimizer,
+        "--lr",
+        "0.01",
+        "--workers",
+        "1",
+        "--out",
+        "r",
+        *FAST,
+    ]
     assert main(argv) == 0
-    history = json.load(open("r/metrics.json"))["history"]
+    history = read("r/metrics.json")["history"]
     assert history[-1]["train_loss"] < history[0]["train_loss"]
 
 
@@ -177,42 +214,67 @@ def test_backends_learn_the_same_curve():
     pytest.importorskip("numba")
     losses = {}
     for backend in ("cython", "numba", "reference"):
-        assert main(["train", "--backend", backend, "--out", backend, *TINY]) == 0
-        losses[backend] = [h["train_loss"] for h in json.load(open(f"{backend}/metrics.json"))["history"]]
+        assert main(["train", "--backend", backend, "--out", backend, *FAST, "--epochs", "1"]) == 0
+        losses[backend] = [h["train_loss"] for h in read(f"{backend}/metrics.json")["history"]]
     assert np.allclose(losses["cython"], losses["reference"], rtol=1e-3) and np.allclose(losses["numba"], losses["reference"], rtol=1e-3)
 
 
 def test_patience_keeps_validation_images_apart(capsys):
-    assert main(["train", "--model", "mlp", "--patience", "0", "--limit", "200", "--epochs", "50", "--lr", "0.05", "--schedule", "none", "--out", "r"]) == 0
+    assert (
+        main(
+            [
+                "train",
+                "--model",
+                "mlp",
+                "--patience",
+                "0",
+                "--limit",
+                "200",
+                "--epochs",
+                "50",
+                "--lr",
+                "0.05",
+                "--schedule",
+                "none",
+                "--no-pictures",
+                "--out",
+                "r",
+            ]
+        )
+        == 0
+    )
     out = capsys.readouterr().out
-    metrics = json.load(open("r/metrics.json"))
+    metrics = read("r/metrics.json")
     assert "180 training" in out and metrics["epochs"] < 50 and "val_loss has not improved" in metrics["stopped"] and "stopped after" in out
 
 
 def test_default_folder_and_same_seed():
     for seed in ("1", "1", "2"):
-        assert main(["train", "--model", "mlp", "--seed", seed, *TINY]) == 0
-    a, b, c = (json.load(open(f"runs/{name}/metrics.json"))["test_loss"] for name in sorted(os.listdir("runs"), key=lambda n: os.stat(f"runs/{n}").st_mtime))
+        assert main(["train", "--model", "mlp", "--seed", seed, *FAST]) == 0
+    a, b, c = (
+        read(f"runs/{name}/metrics.json")["test_loss"] for name in sorted(os.listdir("runs"), key=lambda n: os.stat(f"runs/{n}").st_mtime)
+    )
     assert a == b != c
 
 
 def test_interrupt_and_resume_as_a_user_does(tmp_path, capsys):
-    argv = ["train", "--model", "mlp", "--epochs", "40", "--batch-size", "10", "--limit", "1000", "--workers", "1"]
+    argv = ["train", "--model", "mlp", "--epochs", "8", "--batch-size", "10", "--limit", "600", "--workers", "1", "--no-pictures"]
     environment = {**os.environ, "PYTHONUNBUFFERED": "1"}
-    process = subprocess.Popen([sys.executable, "-m", "lamella", *argv, "--out", "a"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment)
-    for line in process.stdout:
-        if line.startswith("epoch  2/"):
-            break
-    time.sleep(0.05)
-    process.send_signal(signal.SIGINT)
-    out, err = process.communicate(timeout=60)
+    command, pipe = [sys.executable, "-m", "lamella", *argv, "--out", "a"], subprocess.PIPE
+    with subprocess.Popen(command, stdout=pipe, stderr=pipe, text=True, env=environment) as process:
+        for line in process.stdout:
+            if line.startswith("epoch 2/"):
+                break
+        time.sleep(0.05)
+        process.send_signal(signal.SIGINT)
+        _, err = process.communicate(timeout=60)
     assert process.returncode == 130 and "Traceback" not in err, err
     assert "interrupted in epoch" in err and "lamella train --resume a" in err
     assert "interrupted run; go on with --resume" in fails(capsys, *argv, "--out", "a")
     assert "keeps its options" in fails(capsys, "train", "--resume", "a", "--lr", "0.1")
     assert main(["train", "--resume", "a", "--quiet", "--threads", "1"]) == 0
     assert main([*argv, "--out", "b", "--quiet"]) == 0
-    a, b = (json.load(open(f"{name}/metrics.json")) for name in "ab")
+    a, b = (read(f"{name}/metrics.json") for name in "ab")
     assert a["test_loss"] == b["test_loss"] and [h["train_loss"] for h in a["history"]] == [h["train_loss"] for h in b["history"]]
     assert (tmp_path / "a/model.safetensors").read_bytes() == (tmp_path / "b/model.safetensors").read_bytes()
 

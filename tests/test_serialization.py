@@ -68,6 +68,16 @@ def test_any_memory_order(tmp_path, array):
     assert (out == array).all() and out.shape == array.shape and out.dtype.isnative
 
 
+def test_every_type_is_read_by_the_library(tmp_path):
+    arrays = {name: np.arange(5).astype(name) for name in serialization._CODES}
+    lamella.save(arrays, tmp_path / "a", {"note": "x"})
+    plain = safetensors.numpy.load_file(tmp_path / "a")
+    assert all(plain[name].dtype == name and (plain[name] == array).all() for name, array in arrays.items())
+    first = (tmp_path / "a").read_bytes()
+    lamella.save(arrays, tmp_path / "a", {"note": "x"})
+    assert (tmp_path / "a").read_bytes() == first
+
+
 def test_state_dicts_are_plain_safetensors_both_ways(tmp_path):
     model = lamella.nn.Linear(3, 2)
     lamella.save(model.state_dict(), tmp_path / "ours")

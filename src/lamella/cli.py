@@ -41,6 +41,7 @@ DEFAULTS: dict[str, Any] = {
     "limit": None,
     "workers": 0,
     "download": False,
+    "no_pictures": False,
     "quiet": False,
 }
 LEARNING_RATES = {"adamw": 5e-3, "adam": 5e-3, "sgd": 0.05}
@@ -82,9 +83,9 @@ _weight = _number(float, 0, "a number that is not negative")
 def _parser() -> Parser:
     parser = Parser(prog="lamella", description="Train and use convolutional networks on CPUs.")
     parser.add_argument("--version", action="version", version=f"lamella {lamella.__version__}")
-    common = argparse.ArgumentParser(add_help=False, argument_default=argparse.SUPPRESS)
+    common = Parser(add_help=False, argument_default=argparse.SUPPRESS)
     common.add_argument("--traceback", action="store_true", help="on an error, show where it comes from")
-    compute = argparse.ArgumentParser(add_help=False, argument_default=argparse.SUPPRESS)
+    compute = Parser(add_help=False, argument_default=argparse.SUPPRESS)
     compute.add_argument("--threads", type=_positive, metavar="N", help="threads (default: the processors this process may use)")
     compute.add_argument("--backend", choices=BACKENDS, help="who computes (default: auto, or LAMELLA_BACKEND)")
     commands = parser.add_subparsers(dest="command", metavar="command", required=True)
@@ -120,6 +121,7 @@ def _parser() -> Parser:
     )
     add("--out", metavar="FOLDER", help="where the results go (default: runs/<time>)")
     add("--resume", metavar="FOLDER", help="go on with an interrupted run, with its options")
+    add("--no-pictures", action="store_true", help="do not draw curves.png, confusion.png and filters.png")
     add("--quiet", action="store_true", help="print the last line only")
     train.set_defaults(run=_train)
 
@@ -307,8 +309,8 @@ def _train(args: argparse.Namespace) -> int:
     images, test = _datasets(options)
     random.manual_seed(options.seed)
     pixels = images.images.astype(np.float32) / 255
-    mean, std = ([round(float(v), 4) for v in f(pixels, axis=(0, 2, 3), dtype=np.float64)] for f in (np.mean, np.std))
-    std = [s or 1.0 for s in std]
+    mean = [round(float(v), 4) for v in np.atleast_1d(pixels.mean((0, 2, 3), np.float64))]
+    std = [round(float(v), 4) or 1.0 for v in np.atleast_1d(pixels.std((0, 2, 3), np.float64))]
     del pixels
     images.transform = test.transform = Normalize(mean, std)
     model = models.create(options.model, in_channels=images.in_channels, num_classes=len(images.classes), image_size=images.image_size)
@@ -341,6 +343,7 @@ def _train(args: argparse.Namespace) -> int:
         callbacks=callbacks,
         checkpoint=out / CHECKPOINT,
         progress="none" if options.quiet else "auto",
+        valid_name="test" if options.patience is None else "validation",
     )
     try:
         history = trainer.fit(loader, valid_loader, options.epochs, resume=options.resume is not None)
@@ -369,7 +372,8 @@ def _train(args: argparse.Namespace) -> int:
         test_accuracy=result["test_accuracy"],
     )
     write_atomically(out / "history.csv", _csv(history))
-    _pictures(out, options, model, history, logits, test)
+    if not options.no_pictures:
+        _pictures(out, options, model, history, logits, test)
     write_atomically(out / METRICS, json.dumps(result, indent=2) + "\n")
     print(
         f"test accuracy {result['test_accuracy']:.4f}, test loss {result['test_loss']:.4f}; {result['epochs']} epochs in {result['train_seconds']:.1f} s, "
@@ -382,7 +386,7 @@ def _pictures(out: Path, options: Any, model: Any, history: list[dict[str, Any]]
     from lamella.train import confusion_matrix, plots
 
     right = float((logits.argmax(1) == test.labels).mean())
-    name = f"{options.model} on {options.data}"
+    name = f"{options.model} on {'Fashion-MNIST (embedded subset)' if options.data == 'embedded' else options.data}"
     weight = next(p.data for n, p in model.named_parameters() if n.endswith("weight"))
     what = f"First-layer filters of {name}"
     if weight.ndim == 2:
@@ -459,8 +463,9 @@ def _batch(path: Path, channels: int, size: tuple[int, int]) -> np.ndarray:
 def _predict(args: argparse.Namespace) -> int:
     _compute(args)
     from lamella.data.transforms import Normalize
+    from lamella.serialization import load_model
 
-    model = lamella.load_model(args.model)
+    model = load_model(args.model)
     arguments, description = model.architecture["arguments"], model.description
     channels, image_size = arguments.get("in_channels", 1), arguments.get("image_size", 28)
     size = (image_size, image_size) if isinstance(image_size, int) else (image_size[0], image_size[1])

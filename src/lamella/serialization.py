@@ -23,7 +23,10 @@ from lamella.tensor import Tensor
 __all__ = ["load", "load_model", "read_metadata", "save", "save_model", "write_atomically"]
 
 _TREE, _KIND, _MODEL = "lamella.tree", "lamella.kind", "lamella.model"
-_TYPES = {"float16", "float32", "float64", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64", "bool"}
+_CODES = {
+    "float16": "F16", "float32": "F32", "float64": "F64", "int8": "I8", "int16": "I16", "int32": "I32", "int64": "I64",
+    "uint8": "U8", "uint16": "U16", "uint32": "U32", "uint64": "U64", "bool": "BOOL",
+}  # fmt: skip
 _MARKS = ("$tensor", "$tuple", "$dict")
 
 
@@ -61,12 +64,12 @@ def _encode(value: Any, where: str, arrays: dict[str, np.ndarray]) -> Any:
     if isinstance(value, Tensor):
         value = value.data
     if isinstance(value, np.ndarray):
-        if value.dtype.name not in _TYPES:
+        if value.dtype.name not in _CODES:
             raise TypeError(f"save: expected numbers or booleans at {where!r}, got an array of {value.dtype}")
         name = where or "array"
-        while name in arrays:
+        while name in arrays or name == "__metadata__":
             name += "'"
-        arrays[name] = np.asarray(value, value.dtype.newbyteorder("="), order="C")
+        arrays[name] = np.asarray(value, value.dtype.newbyteorder("<"), order="C")
         return {"$tensor": name}
     if value is None or isinstance(value, (bool, str)):
         return value
@@ -105,6 +108,22 @@ def _decode(value: Any, arrays: Mapping[str, np.ndarray]) -> Any:
     return value
 
 
+def _serialized(arrays: dict[str, np.ndarray], metadata: Mapping[str, str]) -> bytes:
+    """A safetensors file: the length of the header, the header as JSON, the arrays, largest element first, so that each is aligned.
+
+    Written here because the library's own writer puts the metadata in an order that changes from run to run: equal trainings leave equal files.
+    """
+    header: dict[str, Any] = {"__metadata__": dict(metadata)}
+    ordered = sorted(arrays.items(), key=lambda item: (-item[1].itemsize, item[0]))
+    end = 0
+    for name, array in ordered:
+        header[name] = {"dtype": _CODES[array.dtype.name], "shape": list(array.shape), "data_offsets": [end, end + array.nbytes]}
+        end += array.nbytes
+    text = json.dumps(header, ensure_ascii=False, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 8)
+    return b"".join([len(text).to_bytes(8, "little"), text, *(array.tobytes() for _, array in ordered)])
+
+
 def save(obj: Any, path: str | os.PathLike, metadata: Mapping[str, str] | None = None) -> None:
     """Save a state_dict, or any nesting of dicts, lists, tuples, arrays, numbers, strings and None, as one safetensors file.
 
@@ -129,11 +148,9 @@ def save(obj: Any, path: str | os.PathLike, metadata: Mapping[str, str] | None =
     ...     lamella.load(folder + "/state.safetensors")
     {'weight': array([1., 1.], dtype=float32), 'epoch': 3}
     """
-    from safetensors.numpy import save as serialize
-
     arrays: dict[str, np.ndarray] = {}
     tree = json.dumps(_encode(obj, "", arrays))
-    write_atomically(path, serialize(arrays, {**(metadata or {}), "lamella.version": __version__, _TREE: tree}))
+    write_atomically(path, _serialized(arrays, {**(metadata or {}), "lamella.version": __version__, _TREE: tree}))
 
 
 def _damaged(path: Path, error: object) -> ValueError:

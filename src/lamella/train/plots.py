@@ -73,7 +73,7 @@ def plot_curves(
         axis.set_ylabel(name)
         axis.legend(title="last epoch" if len(epochs) > 1 else None, fontsize=9, title_fontsize=9)
     axes[-1].plot(epochs, [record["lr"] for record in history], color="#555555", marker=marker, markersize=3.5, linewidth=1.6)
-    axes[-1].set_ylabel("learning rate at the end of the epoch")
+    axes[-1].set_ylabel("learning rate (end of epoch)")
     axes[-1].ticklabel_format(axis="y", style="sci", scilimits=(-2, 3))
     for axis in axes:
         axis.set_xlabel("epoch")
@@ -105,7 +105,7 @@ def plot_confusion(
     Examples
     --------
     >>> plot_confusion([[8, 2], [1, 9]], ["cat", "dog"]).axes[0].get_xlabel()
-    'taken for'
+    'predicted class'
     """
     matrix = np.asarray(matrix)
     n = len(matrix)
@@ -118,8 +118,8 @@ def plot_confusion(
     image = axis.imshow(part, vmin=0, vmax=1, cmap="Blues")
     axis.set_xticks(range(n), names, rotation=45, ha="right", rotation_mode="anchor")
     axis.set_yticks(range(n), names)
-    axis.set_xlabel("taken for")
-    axis.set_ylabel("is")
+    axis.set_xlabel("predicted class")
+    axis.set_ylabel("true class")
     if n <= 30:
         for i, j in np.argwhere(matrix > 0):
             axis.text(j, i, str(matrix[i, j]), ha="center", va="center", fontsize=9, color="white" if part[i, j] > 0.55 else "black")

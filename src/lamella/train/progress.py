@@ -23,12 +23,12 @@ def clock(seconds: float) -> str:
 class Progress:
     """One training's output. `mode`: "auto" (bar on a terminal if tqdm is installed, else lines), "bar", "lines", "none"."""
 
-    def __init__(self, mode: str, epochs: int, batches: int | None):
+    def __init__(self, mode: str, epochs: int, batches: int | None, valid_name: str):
         if mode not in ("auto", "bar", "lines", "none"):
             raise ValueError(f"Trainer: expected progress 'auto', 'bar', 'lines' or 'none', got {mode!r}")
         if mode in ("auto", "bar"):
             mode = "bar" if (mode == "bar" or sys.stderr.isatty()) and self._tqdm() is not None else "lines"
-        self.mode, self.epochs, self.batches = mode, epochs, batches
+        self.mode, self.epochs, self.batches, self.valid_name = mode, epochs, batches, valid_name
         self.bar: Any = None
 
     @staticmethod
@@ -82,7 +82,7 @@ class Progress:
         parts = [f"epoch {record['epoch']:{width}}/{self.epochs}"]
         parts += _figures(record["train_loss"], record.get("train_accuracy"), None)
         if "val_loss" in record:
-            parts += ["validation " + "   ".join(_figures(record["val_loss"], record.get("val_accuracy"), None))]
+            parts += [f"{self.valid_name} " + "   ".join(_figures(record["val_loss"], record.get("val_accuracy"), None))]
         parts += [f"{record['images_per_second']:.0f} images/s"]
         parts += [f"{clock(left)} left"] if record["epoch"] < self.epochs else []
         self.say("   ".join(parts))

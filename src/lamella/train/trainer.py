@@ -87,6 +87,8 @@ class Trainer:
         The file that `fit` replaces after every epoch, and when it is interrupted.
     progress : {"auto", "bar", "lines", "none"}
         A progress bar (needs tqdm), plain lines, or nothing. "auto": a bar on a terminal.
+    valid_name : str
+        What the validation figures are called in the output.
 
     Attributes
     ----------
@@ -120,12 +122,13 @@ class Trainer:
         callbacks: Sequence[Callback] = (),
         checkpoint: str | os.PathLike | None = None,
         progress: str = "auto",
+        valid_name: str = "validation",
     ):
         if schedule_per not in (None, "batch", "epoch"):
             raise ValueError(f"Trainer: expected schedule_per 'batch' or 'epoch', got {schedule_per!r}")
         self.model, self.optimizer, self.loss, self.scheduler = model, optimizer, loss, scheduler
         self.schedule_per = schedule_per or ("batch" if isinstance(scheduler, OneCycleLR) else "epoch")
-        self.callbacks, self.progress = list(callbacks), progress
+        self.callbacks, self.progress, self.valid_name = list(callbacks), progress, valid_name
         self.checkpoint = None if checkpoint is None else Path(checkpoint)
         self.history: list[dict[str, Any]] = []
         self.epoch = 0
@@ -173,7 +176,7 @@ class Trainer:
             batches: int | None = len(train)  # type: ignore[arg-type]
         except TypeError:
             batches = None
-        progress = Progress(self.progress, epochs, batches)
+        progress = Progress(self.progress, epochs, batches, self.valid_name)
         begun, first = time.perf_counter(), self.epoch
         with _CtrlC() as ctrl_c:
             try:
