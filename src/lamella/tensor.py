@@ -44,16 +44,25 @@ class Node:
 
     __slots__ = ("operation", "parents", "saved", "versions", "needs", "shape", "dtype")
 
-    def __init__(self, operation: Operation, parents: tuple[Tensor | None, ...], saved: Any, out: Tensor):
-        self.operation = operation
-        # a parent that needs no gradient is not kept alive by the tape
-        self.needs = tuple(p is not None and p.requires_grad for p in parents)
-        self.parents = tuple(p if need else None for p, need in zip(parents, self.needs))
-        self.saved = saved
+    def __init__(self, operation: Operation, inputs: tuple[Any, ...], saved: Any, out: Tensor):
+        kept = saved if type(saved) is tuple else (saved,)
+        parents: list[Tensor | None] = []
+        versions: list[tuple[list[int], int]] = []
+        for x in (*inputs, out):
+            parent = None
+            if isinstance(x, Tensor):
+                if x.requires_grad:
+                    parent = x  # one that needs no gradient is not kept alive by the tape
+                for k in kept:
+                    if k is x.data:
+                        versions.append((x._version, x._version[0]))
+                        break
+            parents.append(parent)
+        del parents[-1]
+        self.operation, self.saved, self.versions = operation, saved, versions
+        self.parents = tuple(parents)
+        self.needs = tuple([p is not None for p in parents])
         self.shape, self.dtype = out.data.shape, out.data.dtype
-        kept = saved if isinstance(saved, tuple) else (saved,)
-        watched = [t for t in (*parents, out) if t is not None and any(k is t.data for k in kept)]
-        self.versions = [(t._version, t._version[0]) for t in watched]
 
 
 class Tensor:
@@ -564,26 +573,33 @@ def apply(operation: Operation, inputs: tuple[Any, ...], *attributes: Any) -> An
     Inputs are ndarrays, Tensors, numbers or None; any Tensor among them makes the result a Tensor. A forward function may return
     ``(out, *more)`` as its `out`: only the first is differentiable, the others come back as arrays.
     """
-    tensor = False
+    tensor = record = False
+    arrays = []
     for x in inputs:
         if isinstance(x, Tensor):
             tensor = True
-            break
+            record = record or x.requires_grad
+            x = x.data
+        arrays.append(x)
+    out, saved = operation.forward(*arrays, *attributes)
     if not tensor:
-        return operation.forward(*inputs, *attributes)[0]
-    out, saved = operation.forward(*[x.data if isinstance(x, Tensor) else x for x in inputs], *attributes)
+        return out
     more: tuple[Any, ...] = ()
-    if isinstance(out, tuple):
+    if type(out) is tuple:
         out, *rest = out
         more = tuple(rest)
-    result = Tensor(out)
-    if _recording.get() and out.dtype in FLOATS:
-        for x in inputs:
-            if isinstance(x, Tensor) and x.requires_grad:
-                result.requires_grad = True
-                result._node = Node(operation, tuple(x if isinstance(x, Tensor) else None for x in inputs), saved, result)
-                break
+    result = _made(out if type(out) is np.ndarray else np.asarray(out))
+    if record and _recording.get() and result.data.dtype in FLOATS:
+        result._node = Node(operation, inputs, saved, result)
+        result.requires_grad = True
     return (result, *more) if more else result
+
+
+def _made(data: np.ndarray) -> Tensor:
+    """A Tensor of what an operation returned, without the questions that a user's data is asked."""
+    t = Tensor.__new__(Tensor)
+    t.data, t.grad, t.requires_grad, t._node, t._version = data, None, False, None, [0]
+    return t
 
 
 class _Recording(contextlib.ContextDecorator):
