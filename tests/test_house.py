@@ -18,7 +18,7 @@ from lamella.testing.selfcheck import check_extensions
 
 KERNELS = Path(kernels.__file__).parent
 SOURCE = Path(lamella.__file__).parent
-KERNEL_FILES = sorted(path for path in KERNELS.glob("*/*") if re.fullmatch(r"(ref\.py|nb_\w+\.py|cy_\w+\.pyx)", path.name))
+KERNEL_FILES = sorted(path for path in KERNELS.glob("[!_]*/*") if re.fullmatch(r"(ref\.py|nb_\w+\.py|cy_\w+\.pyx)", path.name))
 PYTHON_FILES = sorted(path for path in SOURCE.rglob("*.py") if KERNELS not in path.parents)
 BUILT_IN = {name: [row.name for row in operation.implementations if row.functions is None] for name, operation in OPERATIONS.items()}
 

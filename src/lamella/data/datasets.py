@@ -179,6 +179,12 @@ class MNIST(ImageDataset):
         No such files.
     ValueError
         A file is truncated or foreign.
+
+    Examples
+    --------
+    >>> images = MNIST("downloads/mnist", train=False)  # doctest: +SKIP
+    >>> len(images)  # doctest: +SKIP
+    10000
     """
 
     name = "mnist"
@@ -261,6 +267,12 @@ class FashionMNIST(MNIST):
         No such files.
     ValueError
         A file is truncated or foreign.
+
+    Examples
+    --------
+    >>> images = FashionMNIST()  # doctest: +SKIP
+    >>> len(images)  # doctest: +SKIP
+    60000
     """
 
     name = "fashion-mnist"
