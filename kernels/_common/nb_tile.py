@@ -10,6 +10,9 @@ a, b, c, d, ao, bo are addresses, strides count elements, ao and bo hold the off
 All nv registers of each row are stored; narrow: only the first n columns (and of D read). masked: only the first n columns of B are
 read, the others count as 0.
 
+Shapes   A (mr, taps x depth), B (taps x depth, nv registers), C and D (mr, nv registers)
+Loops    taps, then depth; the mr x nv products of a step are unrolled
+
 A task that needs tiles of many sizes takes them by address, `call(address, ...)`, from `tile_function`: each then costs 0.1 s to
 compile instead of a variant of the task.
 
