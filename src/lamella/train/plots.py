@@ -51,6 +51,11 @@ def plot_curves(
     -------
     matplotlib.figure.Figure
 
+    Raises
+    ------
+    ValueError
+        An empty history.
+
     Examples
     --------
     >>> history = [{"epoch": 1, "train_loss": 2.0, "lr": 0.1}, {"epoch": 2, "train_loss": 1.0, "lr": 0.1}]
@@ -59,6 +64,8 @@ def plot_curves(
     """
     from matplotlib.ticker import MaxNLocator
 
+    if not history:
+        raise ValueError("plot_curves: expected the history of at least one epoch, got none")
     epochs = [record["epoch"] for record in history]
     accuracies = any("train_accuracy" in record for record in history)
     panels = ["loss", "accuracy"] if accuracies else ["loss"]
@@ -79,6 +86,10 @@ def plot_curves(
         axis.set_xlabel("epoch")
         axis.xaxis.set_major_locator(MaxNLocator(integer=True))
         axis.grid(alpha=0.3)
+        if len(epochs) < 3:
+            axis.set_xlim(min(epochs) - 0.5, max(epochs) + 0.5)
+            axis.set_xticks(epochs)
+    axes[-1].set_ylim(bottom=0)
     if title:
         figure.suptitle(title, fontsize=11)
     return _finish(figure, path)

@@ -93,8 +93,8 @@ class Trainer:
     Attributes
     ----------
     history : list of dict
-        Per epoch: epoch, train_loss, train_accuracy, val_loss, val_accuracy, lr, seconds, images_per_second. The accuracies only where
-        the targets are classes.
+        Per epoch: epoch, train_loss, train_accuracy, val_loss, val_accuracy, lr (of the last batch), seconds and images_per_second (of the
+        training without the evaluation). The accuracies only where the targets are classes.
     epoch : int
         Epochs finished.
 
@@ -223,7 +223,7 @@ class Trainer:
         if valid is not None:
             found = self._evaluate(valid, lambda: self._interrupt(progress) if ctrl_c.pressed else None)
             record.update({f"val_{name}": value for name, value in found.items()})
-        record["lr"] = self.optimizer.param_groups[0]["lr"]
+        record["lr"] = sums["lr"]
         record["seconds"] = sums["seconds"]
         record["images_per_second"] = sums["images"] / sums["seconds"]
         if self.scheduler is not None and self.schedule_per == "epoch":
@@ -251,6 +251,7 @@ class Trainer:
                 f"{self.optimizer.param_groups[0]['lr']:g}); lower the learning rate, or look for NaN in the data{kept}"
             )
         loss.backward()
+        sums["lr"] = float(self.optimizer.param_groups[0]["lr"])
         self.optimizer.step()
         if self.scheduler is not None and self.schedule_per == "batch":
             self.scheduler.step()
