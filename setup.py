@@ -36,6 +36,7 @@ FLAGS = [
     "-fno-trapping-math",
     "-ffp-contract=fast",
     "-fno-strict-aliasing",
+    "-g0",  # Python's own flags ask for debugging information: twenty times the code, 4 MB of the wheel
     "-Wno-unused-function",
     "-Wno-unreachable-code",
     "-Wno-maybe-uninitialized",
