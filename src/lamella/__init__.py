@@ -36,6 +36,7 @@ from lamella.functional import (
     unsqueeze,
     where,
 )
+from lamella.memory import empty_cache
 from lamella.random import get_rng_state, initial_seed, manual_seed, set_rng_state
 from lamella.registry import get_backend, register_kernel, unregister_kernel, use_backend
 from lamella.summary import summary

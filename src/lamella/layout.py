@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from lamella import memory
 from lamella.problems import ReorderProblem
 from lamella.registry import select
 
@@ -35,9 +36,11 @@ def _last(x: np.ndarray) -> np.ndarray:
 
 def empty_channels_last(shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
     """An uninitialised (N, C, *spatial) array in channels-last memory."""
+    dtype = np.dtype(dtype)
     if len(shape) == 4:
         n, c, h, w = shape
-        return np.empty((n, h, w, c), dtype).transpose(0, 3, 1, 2)
+        pixel = dtype.itemsize * c
+        return memory.empty((n, c, h, w), dtype, (pixel * w * h, dtype.itemsize, pixel * w, pixel))
     return np.moveaxis(np.empty((shape[0], *shape[2:], shape[1]), dtype), -1, 1)
 
 
@@ -46,7 +49,7 @@ def _reordered(x: np.ndarray, to_last: bool) -> np.ndarray | None:
     if x.ndim != 4 or x.dtype not in FLOATS or not x.flags.aligned or not (x.flags.c_contiguous if to_last else is_channels_last(x)):
         return None
     n, c, h, w = x.shape
-    out = empty_channels_last(x.shape, x.dtype) if to_last else np.empty(x.shape, x.dtype)
+    out = empty_channels_last(x.shape, x.dtype) if to_last else memory.empty(x.shape, x.dtype)
     rows, cols = (c, h * w) if to_last else (h * w, c)
     p = ReorderProblem.of(n, rows, cols, x.dtype)
     source, target = (x, _last(out)) if to_last else (_last(x), out)

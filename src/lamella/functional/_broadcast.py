@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from lamella.layout import FLOATS, empty_channels_last, operand, same_dtype
+from lamella.layout import FLOATS, empty_channels_last, is_dense, operand, same_dtype
+from lamella.memory import LEAST, empty_like
 
 add_reduce: Any = np.add.reduce  # np.sum without its detours
 _CHANNELS_LAST = {3: (0, 2, 1), 4: (0, 2, 3, 1), 5: (0, 2, 3, 4, 1)}
@@ -64,6 +65,11 @@ def pair(operation: str, x: Any, y: Any) -> tuple[Any, Any]:
     return x, y
 
 
+def _recyclable(x: np.ndarray) -> bool:
+    """Whether a result like x is worth a block of lamella.memory."""
+    return x.nbytes >= LEAST and x.dtype in FLOATS and is_dense(x)
+
+
 def binary(operation: str, ufunc: Callable[..., Any], x: Any, y: Any, dtype: Any = None) -> np.ndarray:
     """ufunc(x, y), in channels-last memory when any of the two is; silent about infinities and NaN, which propagate.
 
@@ -77,6 +83,15 @@ def binary(operation: str, ufunc: Callable[..., Any], x: Any, y: Any, dtype: Any
                     shape = x.shape if x.shape == y.shape else np.broadcast_shapes(x.shape, y.shape)
                     if len(shape) == last.ndim:
                         return ufunc(x, y, out=empty_channels_last(shape, dtype or x.dtype))
+            elif (
+                type(x) is np.ndarray
+                and type(y) is np.ndarray
+                and dtype is None
+                and _recyclable(x)
+                and x.shape == y.shape
+                and x.dtype is y.dtype
+            ):
+                return ufunc(x, y, out=empty_like(x))
             out = ufunc(x, y)
         except ValueError as error:
             if "broadcast" not in str(error) and "shape mismatch" not in str(error):

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from lamella.layout import dense, like, operand
+from lamella.memory import empty_like
 from lamella.problems import ActivationProblem
 from lamella.problems.activation import FUNCTIONS
 from lamella.registry import select
@@ -16,14 +17,14 @@ from lamella.tensor import Operation, apply
 def _forward(x: np.ndarray, function: str, slope: float) -> tuple[np.ndarray, Any]:
     x = dense(operand(np.asarray(x), function))
     p = ActivationProblem.of(x.size, x.dtype, function, slope)
-    out = np.empty_like(x)
+    out = empty_like(x)
     select("activation", "forward", p)(p, x, out)
     return out, (p, x if FUNCTIONS[function].saves == "input" else out)
 
 
 def _backward(saved: Any, g: np.ndarray, needs: tuple[bool, ...]) -> tuple[np.ndarray]:
     p, kept = saved
-    dx = np.empty_like(kept)
+    dx = empty_like(kept)
     select("activation", "backward", p)(p, like(g, kept), kept, dx)
     return (dx,)
 

@@ -9,6 +9,7 @@ import numpy as np
 
 from lamella.functional._broadcast import unbroadcast
 from lamella.layout import operand, same_dtype
+from lamella.memory import empty
 from lamella.problems import ACTIVATIONS, ActivationProblem, GemmProblem
 from lamella.registry import select
 from lamella.tensor import Operation, apply
@@ -22,7 +23,7 @@ def product(a: np.ndarray, b: np.ndarray, bias: np.ndarray | None = None, alpha:
     n = b.shape[1]
     p = GemmProblem.of(m, n, k, a.dtype, alpha, 0.0, "none" if bias is None else "column")
     if out is None:
-        out = np.empty((m, n), a.dtype)
+        out = empty((m, n), a.dtype)
     select("gemm", "forward", p)(p, a, b, bias, None, out)
     return out
 
@@ -117,7 +118,7 @@ def _matmul(a: np.ndarray, b: np.ndarray) -> np.ndarray:
         return product(rows, b).reshape(*a.shape[:-1], b.shape[-1])
     batch = np.broadcast_shapes(a.shape[:-2], b.shape[:-2])
     a, b = np.broadcast_to(a, batch + a.shape[-2:]), np.broadcast_to(b, batch + b.shape[-2:])
-    out = np.empty((*batch, a.shape[-2], b.shape[-1]), a.dtype)
+    out = empty((*batch, a.shape[-2], b.shape[-1]), a.dtype)
     for i in np.ndindex(batch):
         product(a[i], b[i], out=out[i])
     return out
@@ -224,7 +225,7 @@ def _gemm_forward(
             raise ValueError(f"gemm: expected bias of shape {(n,)}, one per column, or {(m, 1)}, one per row; got {bias.shape}")
         kind = "column" if bias.ndim == 1 else "row"
     p = GemmProblem.of(m, n, k, a.dtype, alpha, beta if c is not None else 0.0, kind, activation)
-    out = np.empty((m, n), a.dtype)
+    out = empty((m, n), a.dtype)
     select("gemm", "forward", p)(p, op_a, op_b, None if bias is None else np.ascontiguousarray(bias.reshape(-1)), c, out)
     return out, (a, b, out if activation != "none" else None, p, trans_a, trans_b, beta)
 
