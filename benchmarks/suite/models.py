@@ -1,7 +1,8 @@
 """One training step of each model, on each backend."""
 
-import lamella
 import numpy as np
+
+import lamella
 from lamella import models
 
 BATCH = 64
