@@ -17,7 +17,7 @@ Cost     forward_train reads x twice and writes out; backward reads g and x twic
 from functools import cache
 
 import numpy as np
-from lamella.kernels._common.nb import ANY_SLOTS, KEY, array_f64, context, doubles, floats_of, ints, run, task
+from lamella.kernels._common.nb import ANY_SLOTS, array_f64, context, doubles, floats_of, ints, run, task
 
 COLUMNS = 64  # columns in a wide row, at least
 CHUNK = 16384  # elements of a chunk, as far as it has between 64 and 256 rows
@@ -58,11 +58,10 @@ def _real(dtype):
 @cache
 def statistics_task(dtype):
     """mean and M2 of the columns of one chunk."""
-    array, real, key = floats_of(dtype), _real(dtype), KEY
+    array, real = floats_of(dtype), _real(dtype)
 
     @task
     def work(ctx, task, slot):
-        key  # noqa: B018 (part of the cache key)
         c = ints(ctx)
         x, partial, spare = array(c[X]), array(c[PARTIAL]), array(c[SPARE])
         width = c[WIDTH]
@@ -114,11 +113,10 @@ def statistics_task(dtype):
 @cache
 def gradient_sums_task(dtype, write):
     """sum(g) and sum(g (x - mean)) of the columns of one chunk; write: also dx = scale * g."""
-    array, real, key = floats_of(dtype), _real(dtype), KEY
+    array, real = floats_of(dtype), _real(dtype)
 
     @task
     def work(ctx, task, slot):
-        key  # noqa: B018 (part of the cache key)
         c = ints(ctx)
         x, g, dx, k, partial = array(c[X]), array(c[G]), array(c[OUT]), array(c[K]), array(c[PARTIAL])
         width = c[WIDTH]
@@ -155,11 +153,10 @@ def gradient_sums_task(dtype, write):
 @cache
 def combine_task(dtype, kind):
     """All chunks of a block of columns, in float64; the columns of a block hold whole channels."""
-    array, real, key = floats_of(dtype), _real(dtype), KEY
+    array, real = floats_of(dtype), _real(dtype)
 
     @task
     def work(ctx, task, slot):
-        key  # noqa: B018 (part of the cache key)
         c = ints(ctx)
         eps = doubles(ctx)[EPS]
         x, g, partial, sums = array(c[X]), array(c[G]), array(c[PARTIAL]), array_f64(c[SUMS])
@@ -234,11 +231,10 @@ def combine_task(dtype, kind):
 @cache
 def constants_task(dtype):
     """mean, scale and shift for every column."""
-    array, real, key = floats_of(dtype), _real(dtype), KEY
+    array, real = floats_of(dtype), _real(dtype)
 
     @task
     def work(ctx, task, slot):
-        key  # noqa: B018 (part of the cache key)
         c = ints(ctx)
         eps = doubles(ctx)[EPS]
         weight, bias, mean, var, k = array(c[WEIGHT]), array(c[BIAS]), array(c[MEAN]), array(c[VAR]), array(c[K])
@@ -259,11 +255,10 @@ def constants_task(dtype):
 @cache
 def apply_task(dtype, backward):
     """A chunk of wide rows; as the last task, the rows left over."""
-    array, key = floats_of(dtype), KEY
+    array = floats_of(dtype)
 
     @task
     def work(ctx, task, slot):
-        key  # noqa: B018 (part of the cache key)
         c = ints(ctx)
         x, g, out, k = array(c[X]), array(c[G]), array(c[OUT]), array(c[K])
         width, wide = c[WIDTH], c[WIDE]

@@ -16,7 +16,7 @@ Threads  tasks are defined by m and n only; each element is summed by one task i
 from functools import cache
 
 import numpy as np
-from lamella.kernels._common.nb import KEY, context, doubles, floats_of, inline, ints, run, task
+from lamella.kernels._common.nb import context, doubles, floats_of, inline, ints, run, task
 from lamella.kernels._common.nb_tile import MR, NV, lanes, tile
 
 KC, MC, NC, RUN = 384, 168, 3072, 512
@@ -35,11 +35,9 @@ def tasks(dtype):
     item, nr, mr = dtype.itemsize, NV * lanes(dtype), MR
     multiply = tile(dtype, MR, NV)
     zero, one = real(0), real(1)
-    key = KEY
 
     @task
     def pack_b(ctx, task, slot):
-        key  # noqa: B018 (part of the cache key)
         c = ints(ctx)
         j0 = c[JC] + task * nr
         width = min(nr, c[JC] + c[WIDTH] - j0)
@@ -121,7 +119,6 @@ def tasks(dtype):
 
     @task
     def block(ctx, task, slot):
-        key  # noqa: B018 (part of the cache key)
         c, f = ints(ctx), doubles(ctx)
         i0 = task // c[RUN_TASKS] * c[ROWS]
         rows = min(c[ROWS], c[M] - i0)

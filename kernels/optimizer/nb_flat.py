@@ -13,7 +13,7 @@ Cost     each array is read once and written once at most
 from functools import cache
 
 import numpy as np
-from lamella.kernels._common.nb import KEY, array_f64, context, floats_of, ints, run, task
+from lamella.kernels._common.nb import array_f64, context, floats_of, ints, run, task
 
 SLICE = 16384
 
@@ -22,11 +22,9 @@ SLICE = 16384
 def sgd_task(dtype, momentum, nesterov):
     array = floats_of(dtype)
     real = np.float32 if dtype == np.float32 else np.float64
-    key = KEY
 
     @task
     def work(ctx, task, slot):
-        key  # noqa: B018 (part of the cache key)
         c = ints(ctx)
         h = array_f64(c[0])
         g, param, buf, n = array(c[1]), array(c[2]), array(c[3]), c[4]
@@ -52,11 +50,9 @@ def sgd_task(dtype, momentum, nesterov):
 def adam_task(dtype, amsgrad):
     array = floats_of(dtype)
     real = np.float32 if dtype == np.float32 else np.float64
-    key = KEY
 
     @task
     def work(ctx, task, slot):
-        key  # noqa: B018 (part of the cache key)
         c = ints(ctx)
         h = array_f64(c[0])
         g, param, m, v, vmax, n = array(c[1]), array(c[2]), array(c[3]), array(c[4]), array(c[5]), c[6]

@@ -15,7 +15,7 @@ Cost     as cy_last, and a load and store of the result per tap, from the first 
 from functools import cache
 
 import numpy as np
-from lamella.kernels._common.nb import KEY, array_i32, array_i64, array_u8, context, doubles, floats_of, ints, run, task
+from lamella.kernels._common.nb import array_i32, array_i64, array_u8, context, doubles, floats_of, ints, run, task
 
 MAX, AVG, LP = 0, 1, 2
 GRAIN = 65536  # loads of one element that make a task
@@ -35,11 +35,9 @@ def forward_max(dtype, index_bytes):
     number = np.uint8 if index_bytes == 1 else np.int32
     low = real(-np.inf)
     size = np.dtype(dtype).itemsize
-    key = KEY
 
     @task
     def work(ctx, task, slot):
-        key  # noqa: B018 (part of the cache key)
         c = ints(ctx)
         table = array_i64(c[TABLE])
         channels, oh, ow = c[C], c[OH], c[OW]
@@ -95,11 +93,9 @@ def forward_max(dtype, index_bytes):
 def forward_sum(dtype):
     array, real, _ = _types(dtype, 0)
     size = np.dtype(dtype).itemsize
-    key = KEY
 
     @task
     def work(ctx, task, slot):
-        key  # noqa: B018 (part of the cache key)
         c = ints(ctx)
         table = array_i64(c[TABLE])
         channels, oh, ow, norm = c[C], c[OH], c[OW], c[KIND] == LP
@@ -149,11 +145,9 @@ def backward_task(dtype, kind, index_bytes):
     array, real, index = _types(dtype, index_bytes)
     number = np.uint8 if index_bytes == 1 else np.int32
     size = np.dtype(dtype).itemsize
-    key = KEY
 
     @task
     def work(ctx, task, slot):
-        key  # noqa: B018 (part of the cache key)
         c = ints(ctx)
         table = array_i64(c[TABLE])
         channels, ih, iw, oh, ow = c[C], c[IH], c[IW], c[OH], c[OW]

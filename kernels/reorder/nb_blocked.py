@@ -11,7 +11,7 @@ Cost     one read and one write per element, one instruction each
 from functools import cache
 
 import numpy as np
-from lamella.kernels._common.nb import KEY, context, floats_of, ints, run, task
+from lamella.kernels._common.nb import context, floats_of, ints, run, task
 
 STRIP = 16384  # elements of a task
 BLOCK = 16
@@ -20,11 +20,9 @@ BLOCK = 16
 @cache
 def tasks(dtype):
     array = floats_of(dtype)
-    key = KEY
 
     @task
     def work(ctx, task, slot):
-        key  # noqa: B018 (part of the cache key)
         c = ints(ctx)
         x, out, rows, cols, strips, length = array(c[0]), array(c[1]), c[2], c[3], c[4], c[5]
         image = task // strips
