@@ -3,6 +3,8 @@
 One group is one pass on one shape of the case tables. Skipped otherwise (--benchmark-skip).
 """
 
+import os
+
 import numpy as np
 import pytest
 
@@ -10,12 +12,13 @@ from lamella.registry import OPERATIONS
 from lamella.testing.cases import ROWS
 from lamella.testing.check import find, verified
 
+SHAPES = int(os.environ.get("LAMELLA_BENCH_SHAPES", 0)) or None  # of each operation
 SLOW = 2e8  # flops that are too many for the reference
 CASES = [
     pytest.param(operation, pass_, shape, row.name, id=f"{operation}-{pass_}-{shape}-{row.name}")
     for operation, entry in OPERATIONS.items()
     for pass_ in entry.passes
-    for shape in ROWS[operation].shapes
+    for shape in list(ROWS[operation].shapes)[:SHAPES]
     for row in entry.implementations
     if row.functions is None
 ]
