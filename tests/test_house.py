@@ -260,3 +260,11 @@ def test_import_is_light():
 
 def test_one_extension_per_kernel_file_and_instruction_set():
     assert check_extensions() == []
+
+
+def test_readme_lists_every_implementation():
+    rows = {line.split("`")[1]: line for line in (SOURCE.parent.parent / "README.md").read_text().splitlines() if line.startswith("| [`")}
+    assert set(rows) == set(OPERATIONS)
+    for operation, row in rows.items():
+        listed = set(re.findall(r"`((?:cy|nb)_\w+|ref)`", row))
+        assert listed == {i.name for i in OPERATIONS[operation].implementations if i.functions is None}

@@ -155,6 +155,78 @@ def optimizer() -> dict[str, Step]:
     }
 
 
+@dataclass(frozen=True)
+class Training:
+    """One training step of a network on 28 x 28 images: forward, cross entropy, backward, AdamW. `build(nn, relu)` makes it in lamella and in PyTorch."""
+
+    build: Callable[[Any, Any], Any]
+    batch: int
+    forward: float  # flops per image of the forward pass
+    bytes: float = 0.0
+
+    @property
+    def flops(self) -> float:
+        return 3 * self.batch * self.forward
+
+    def data(self) -> tuple[np.ndarray, np.ndarray]:
+        rng = np.random.default_rng(0)
+        return rng.standard_normal((self.batch, 1, 28, 28)).astype(np.float32), rng.integers(0, 10, self.batch)
+
+    @staticmethod
+    def initial(number: int, shape: tuple[int, ...]) -> np.ndarray:
+        """The same values for parameter `number` everywhere; those of one axis (biases, batch norms) lie around 0.5."""
+        if len(shape) == 1:
+            return np.linspace(0.4, 0.6, shape[0], dtype=np.float32)
+        scale = np.sqrt(2 / np.prod(shape[1:]))
+        return (np.random.default_rng(number).standard_normal(shape) * scale).astype(np.float32)
+
+
+def _lenet(nn: Any, relu: Any) -> Any:
+    return nn.Sequential(
+        nn.Conv2d(1, 6, 5, padding=2), nn.ReLU(), nn.MaxPool2d(2), nn.Conv2d(6, 16, 5), nn.ReLU(), nn.MaxPool2d(2), nn.Flatten(),
+        nn.Linear(400, 120), nn.ReLU(), nn.Linear(120, 84), nn.ReLU(), nn.Linear(84, 10),
+    )  # fmt: skip
+
+
+def _resnet20(nn: Any, relu: Any) -> Any:
+    class Block(nn.Module):
+        def __init__(self, ic: int, oc: int, stride: int):
+            super().__init__()
+            self.conv1, self.bn1 = nn.Conv2d(ic, oc, 3, stride, 1, bias=False), nn.BatchNorm2d(oc)
+            self.conv2, self.bn2 = nn.Conv2d(oc, oc, 3, 1, 1, bias=False), nn.BatchNorm2d(oc)
+            self.shortcut = (
+                nn.Identity() if stride == 1 and ic == oc else nn.Sequential(nn.Conv2d(ic, oc, 1, stride, bias=False), nn.BatchNorm2d(oc))
+            )
+
+        def forward(self, x: Any) -> Any:
+            return relu(self.bn2(self.conv2(relu(self.bn1(self.conv1(x))))) + self.shortcut(x))
+
+    blocks: list[Any] = []
+    channels = 16
+    for oc in (16, 32, 64):
+        for number in range(3):
+            blocks.append(Block(channels, oc, 2 if number == 0 and oc > 16 else 1))
+            channels = oc
+    return nn.Sequential(
+        nn.Conv2d(1, 16, 3, padding=1, bias=False),
+        nn.BatchNorm2d(16),
+        nn.ReLU(),
+        *blocks,
+        nn.AdaptiveAvgPool2d(1),
+        nn.Flatten(),
+        nn.Linear(64, 10),
+    )
+
+
+def training() -> dict[str, Training]:
+    return {
+        "lenet b64": Training(_lenet, 64, 0.833e6),
+        "lenet b1": Training(_lenet, 1, 0.833e6),
+        "resnet20 b128": Training(_resnet20, 128, 62.1e6),
+    }
+
+
 SUITES: dict[str, Callable[[], dict[str, Any]]] = {
     "gemm": gemm, "conv": conv, "pool": pool, "batchnorm": batchnorm, "activation": activation, "softmax": softmax, "optimizer": optimizer,
+    "training": training,
 }  # fmt: skip

@@ -15,7 +15,7 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from cases import SUITES, Case, Step
+from cases import SUITES, Case, Step, Training
 
 
 def channels_last(x: np.ndarray) -> np.ndarray:
@@ -25,6 +25,33 @@ def channels_last(x: np.ndarray) -> np.ndarray:
 def gradient(shape: tuple[int, ...]) -> np.ndarray:
     """The gradient of a result: random, for a constant one has no gradient through a normalisation."""
     return np.asarray(np.random.default_rng(1).standard_normal(shape), np.float32)
+
+
+def training(
+    case: Training, nn: Any, functional: Any, no_grad: Any, optimizer: Any, options: dict[str, Any], x: Any, y: Any, **memory: Any
+) -> Callable[[], Any]:
+    """The training step, written once: lamella has PyTorch's names. It returns the loss; the first is compared between the peers."""
+    model = case.build(nn, functional.relu)
+    if memory:
+        model = model.to(**memory)
+    with no_grad():
+        for number, parameter in enumerate(model.parameters()):
+            values = case.initial(number, tuple(parameter.shape))
+            parameter.copy_(as_tensor(x, values))
+    optimize = optimizer(model.parameters(), lr=1e-3, **options)
+
+    def step() -> Any:
+        optimize.zero_grad()
+        loss = functional.cross_entropy(model(x), y)
+        loss.backward()
+        optimize.step()
+        return loss
+
+    return step
+
+
+def as_tensor(like: Any, values: np.ndarray) -> Any:
+    return values if type(like).__module__.startswith("lamella") else __import__("torch").from_numpy(values)
 
 
 class Lamella:
@@ -41,9 +68,13 @@ class Lamella:
             return arrays
         return [x if i in case.fixed else self.lamella.Tensor(x, requires_grad=True) for i, x in enumerate(arrays)]
 
-    def bind(self, case: Case | Step) -> Callable[[], Any]:
+    def bind(self, case: Case | Step | Training) -> Callable[[], Any]:
         if isinstance(case, Step):
             return self.step(case)
+        if isinstance(case, Training):
+            lamella = self.lamella
+            x, y = case.data()
+            return training(case, lamella.nn, lamella.functional, lamella.no_grad, lamella.optim.AdamW, {}, lamella.Tensor(x), y)
         arrays, functional = self.arrays(case), self.lamella.functional
         if not case.backward:
             return lambda: case.call(functional, *arrays)
@@ -83,10 +114,16 @@ class Torch:
         self.format = torch.channels_last if memory == "channels_last" else torch.contiguous_format
         torch.set_num_threads(threads)
 
-    def bind(self, case: Case | Step) -> Callable[[], Any]:
+    def bind(self, case: Case | Step | Training) -> Callable[[], Any]:
         torch = self.torch
         if isinstance(case, Step):
             return self.step(case)
+        if isinstance(case, Training):
+            x, y = map(torch.from_numpy, case.data())
+            x = x.to(memory_format=self.format)
+            return training(
+                case, torch.nn, torch.nn.functional, torch.no_grad, torch.optim.AdamW, {"fused": True}, x, y, memory_format=self.format
+            )
 
         class Functions:  # torch.nn.functional has no matmul
             matmul = staticmethod(torch.matmul)
@@ -133,8 +170,8 @@ class Torch:
 
 
 class NumPy:
-    def bind(self, case: Case | Step) -> Callable[[], Any] | None:
-        if isinstance(case, Step) or case.numpy is None or case.backward:
+    def bind(self, case: Case | Step | Training) -> Callable[[], Any] | None:
+        if isinstance(case, (Step, Training)) or case.numpy is None or case.backward:
             return None
         arrays, function = case.arrays(), case.numpy
         return lambda: function(*arrays)
