@@ -1,6 +1,6 @@
-"""The backends side by side, for those who prefer pytest to asv: ``pytest tests/test_benchmark_backends.py --benchmark-only``.
+"""The backends side by side, for those who prefer pytest to asv: ``pytest benchmarks/test_backends.py --benchmark-only``.
 
-One group is one pass on one shape of the case tables. Skipped otherwise (--benchmark-skip).
+One group is one pass on one shape of the case tables. Results are verified against the reference before they are timed.
 """
 
 import os
