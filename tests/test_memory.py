@@ -43,6 +43,24 @@ def test_arrays_are_ordinary(shape, dtype):
     assert (x == 3).all()
 
 
+def test_ownership():
+    x = memory.empty(BIG, F32)
+    assert memory.owns_its_memory(x)
+    assert memory.owns_its_memory(memory.empty_like(lamella.layout.channels_last(np.ones((2, 32, 40, 40), F32))))
+    assert not memory.owns_its_memory(x[0])
+    assert not memory.owns_its_memory(x.reshape(-1))
+    assert memory.owns_its_memory(np.ones(3))
+
+
+def test_a_gradient_is_taken_over_without_a_copy_but_never_shared():
+    x, y = (lamella.randn(*BIG).requires_grad_() for _ in range(2))
+    (x + y).backward(np.ones(BIG, F32))
+    assert not np.shares_memory(x.grad.data, y.grad.data)
+    leaf = lamella.randn(*BIG).requires_grad_()
+    F.relu(leaf).backward(np.ones(BIG, F32))
+    assert memory.owns_its_memory(leaf.grad.data)
+
+
 def test_memory_order_is_kept():
     x = lamella.layout.channels_last(np.ones((2, 32, 40, 40), F32))
     y = memory.empty_like(x)

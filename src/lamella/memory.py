@@ -74,6 +74,11 @@ def empty_like(x: np.ndarray) -> np.ndarray:
     return empty(x.shape, x.dtype, None if x.flags.c_contiguous else x.strides)
 
 
+def owns_its_memory(x: np.ndarray) -> bool:
+    """Whether no other array was made of x's memory before it: true of results of `empty` and of NumPy's own, false of views."""
+    return x.base is None or type(x.base) is _Block
+
+
 def empty_cache() -> None:
     """Return the memory that is kept for future results to the system.
 

@@ -19,6 +19,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from lamella.memory import owns_its_memory
+
 _recording: ContextVar[bool] = ContextVar("lamella_recording", default=True)
 FLOATS = (np.dtype(np.float32), np.dtype(np.float64))
 
@@ -522,7 +524,7 @@ _FREED = object()
 
 def _accumulate(leaf: Tensor, g: np.ndarray, fresh: bool) -> None:
     if leaf.grad is None:
-        leaf.grad = Tensor(g if fresh and g.base is None and g.dtype == leaf.data.dtype else np.array(g, dtype=leaf.data.dtype))
+        leaf.grad = Tensor(g if fresh and owns_its_memory(g) and g.dtype == leaf.data.dtype else np.array(g, dtype=leaf.data.dtype))
     else:
         np.add(leaf.grad.data, g, out=leaf.grad.data)
 
