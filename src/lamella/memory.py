@@ -7,6 +7,7 @@ while unused; `lamella.empty_cache()` gives them back.
 
 from __future__ import annotations
 
+import os
 import threading
 from typing import Any
 
@@ -38,6 +39,15 @@ class _Block:
             if _idle + self.raw.size <= LIMIT:
                 _free.setdefault(self.raw.size, []).append(self.raw)
                 _idle += self.raw.size
+
+
+def _after_fork() -> None:
+    global _lock
+    _lock = threading.RLock()  # another thread may have held it
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
 
 
 def _rounded(nbytes: int) -> int:
