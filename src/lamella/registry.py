@@ -8,7 +8,6 @@ every list. A forced backend never falls back to ``ref`` silently.
 
 from __future__ import annotations
 
-import contextlib
 import importlib.util
 import os
 import threading
@@ -154,7 +153,7 @@ def _checked(backend: str, overrides: dict[str, str]) -> tuple[str, tuple[tuple[
     return backend, tuple(sorted(overrides.items()))
 
 
-class use_backend(contextlib.ContextDecorator):
+class use_backend:
     """Choose who computes: globally when called, until the end of the block when used in ``with``.
 
     Parameters
@@ -188,9 +187,6 @@ class use_backend(contextlib.ContextDecorator):
 
     def __exit__(self, *exc: object) -> None:
         _setting.reset(self._token)
-
-    def _recreate_cm(self) -> use_backend:
-        return self
 
 
 def get_backend() -> str:
