@@ -125,6 +125,22 @@ def line(row: dict[str, Any], columns: list[str]) -> str:
     return "| " + " | ".join(cells) + " |"
 
 
+def summary(rows: list[dict[str, Any]]) -> None:
+    """Per suite and number of threads: lamella against the best peer of each case, and Numba against Cython."""
+    print("\n### Summary: how many times faster than the best peer of each case\n")
+    print("| suite | threads | cases | geometric mean | least | most | Numba against Cython, geometric mean |")
+    print("|---" * 7 + "|")
+    for suite, threads in sorted({(row["suite"], row["threads"]) for row in rows}, key=str):
+        mine = [row for row in rows if (row["suite"], row["threads"]) == (suite, threads)]
+        best = [
+            min(ratio[0] for peer, ratio in row["ratios"].items() if peer not in OURS) for row in mine if set(row["ratios"]) - set(OURS)
+        ]
+        numba = [1 / row["ratios"][OURS[1]][0] for row in mine if OURS[1] in row["ratios"]]
+        if best:
+            means = [f"{statistics.geometric_mean(values):.2f}" if values else "" for values in (best, numba)]
+            print(f"| {suite} | {threads} | {len(best)} | {means[0]} | {min(best):.2f} | {max(best):.2f} | {means[1]} |")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--suite", nargs="+", choices=list(SUITES), default=list(SUITES))
@@ -158,6 +174,7 @@ def main() -> None:
             finally:
                 for peer in peers:
                     peer.close()
+    summary(rows)
     if options.json:
         versions = {name: getattr(__import__(name), "__version__", "") for name in sorted({name.split(":")[0] for name in names})}
         options.json.write_text(json.dumps({"versions": versions, "rows": rows}, indent=1))
