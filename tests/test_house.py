@@ -263,7 +263,11 @@ def test_one_extension_per_kernel_file_and_instruction_set():
 
 
 def test_readme_lists_every_implementation():
-    rows = {line.split("`")[1]: line for line in (SOURCE.parent.parent / "README.md").read_text().splitlines() if line.startswith("| [`")}
+    rows = {
+        line.split("`")[1]: line
+        for line in (Path(__file__).parent.parent / "README.md").read_text().splitlines()
+        if line.startswith("| [`")
+    }
     assert set(rows) == set(OPERATIONS)
     for operation, row in rows.items():
         listed = set(re.findall(r"`((?:cy|nb)_\w+|ref)`", row))
