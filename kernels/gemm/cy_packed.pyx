@@ -6,7 +6,8 @@ Shapes   a (m, k)  b (k, n)  c, out (m, n)  bias (n,) or (m,)
 Storage  a, b of any strides; c and out with unit column stride, any row stride
 Packed   bp  panels of nr columns, kc deep:  bp[j / nr][l][j % nr]     shared, packed once per (jc, pc) by all threads
          ap  panels of mr rows, kc deep:     ap[i / mr][l][i % mr]     one block of mc rows per thread, in its L2
-         Both are padded with zeros to whole panels.
+         Both are padded with zeros to whole panels. Rows that lie across a panel are transposed in registers (_common/transpose.h).
+         For at most two panels of rows, B with unit column stride is read in place instead: packing would cost more than it saves.
 Tile     mr x nr = LM_MR x LM_NV registers (_common/tile.pxd)
 
 Loops    jc over n by nc      a slab of B that stays in L3
@@ -21,7 +22,8 @@ cimport numpy as cnp
 
 from lamella.kernels._common.pool cimport ANY_SLOTS, parallel_for
 from lamella.kernels._common.simd cimport LM_MR, LM_NV, LM_VB, lanes, v_load, v_store
-from lamella.kernels._common.tile cimport BIAS_COLUMN, BIAS_NONE, BIAS_ROW, Epilogue, tile
+from lamella.kernels._common.tile cimport BIAS_COLUMN, BIAS_NONE, BIAS_ROW, Epilogue, tile, tile_run
+from lamella.kernels._common.transpose cimport square
 from lamella.kernels._common.types cimport i64, real
 
 cnp.import_array()
@@ -50,12 +52,22 @@ cdef struct Context:
     char *ap
     i64 ap_bytes        # per slot
     i64 jc, nc, pc, kc  # the slab at work
+    bint in_place       # B is not packed
     i64 mc, run         # rows and columns of a task
     i64 run_tasks       # tasks along n
 
 
 cdef inline i64 ceil_div(i64 a, i64 b) noexcept nogil:
     return (a + b - 1) // b
+
+
+cdef void transpose(real t, const real *src, i64 ld_src, real *dst, i64 ld_dst, i64 m, i64 n) noexcept nogil:
+    """dst[j * ld_dst + i] = src[i * ld_src + j] for i < m, j < n."""
+    cdef i64 i, j
+    cdef i64 w = lanes(t)
+    for i in range(ceil_div(m, w)):
+        for j in range(ceil_div(n, w)):
+            square(t, src + i * w * ld_src + j * w, ld_src, dst + j * w * ld_dst + i * w, ld_dst, min(w, m - i * w), min(w, n - j * w))
 
 
 cdef void pack_b(real t, Context *c, i64 panel) noexcept nogil:
@@ -71,10 +83,8 @@ cdef void pack_b(real t, Context *c, i64 panel) noexcept nogil:
             for j in range(LM_NV):
                 v_store(dst + l * nr + j * lanes(t), v_load(src + l * c.brs + j * lanes(t)))
         return
-    if c.brs == 1:      # transposed: read along the columns
-        for j in range(width):
-            for l in range(c.kc):
-                dst[l * nr + j] = src[j * c.bcs + l]
+    if c.brs == 1:
+        transpose(t, src, c.bcs, dst, nr, width, c.kc)
     else:
         for l in range(c.kc):
             for j in range(width):
@@ -98,9 +108,7 @@ cdef void pack_a(real t, Context *c, i64 i0, i64 rows, real *dst) noexcept nogil
                 for i in range(height, mr):
                     dst[l * mr + i] = 0
         if c.acs == 1:
-            for i in range(height):
-                for l in range(c.kc):
-                    dst[l * mr + i] = src[i * c.ars + l]
+            transpose(t, src, c.ars, dst, mr, height, c.kc)
         else:
             for l in range(c.kc):
                 for i in range(height):
@@ -120,6 +128,8 @@ cdef void block(real t, Context *c, i64 task, i64 slot) noexcept nogil:
     cdef i64 jr, ir, i, j, panel, strip, height, width
     cdef real *ap = <real *>(c.ap + slot * c.ap_bytes)
     cdef real *out
+    cdef const real *b
+    cdef i64 bls
     cdef const real *old
     cdef bint first = c.pc == 0
     cdef bint last = c.pc + c.kc == c.k
@@ -139,6 +149,11 @@ cdef void block(real t, Context *c, i64 task, i64 slot) noexcept nogil:
     for strip in range(ceil_div(j1 - j0, nr)):
         jr = j0 + strip * nr
         width = min(nr, j1 - jr)
+        b = <const real *>c.bp + jr * c.kc
+        bls = nr
+        if c.in_place:
+            b = <const real *>c.b + c.pc * c.brs + c.jc + jr
+            bls = c.brs
         for panel in range(ceil_div(rows, mr)):
             ir = panel * mr
             height = min(mr, rows - ir)
@@ -146,11 +161,13 @@ cdef void block(real t, Context *c, i64 task, i64 slot) noexcept nogil:
                 e.bias = <const real *>c.bias + c.jc + jr
             elif e.bias_kind == BIAS_ROW:
                 e.bias = <const real *>c.bias + i0 + ir
-            tile(
-                t, LM_MR, LM_NV, 1, &zero, &zero, c.kc, ap + ir * c.kc, 1, LM_MR,
-                <const real *>c.bp + jr * c.kc, LM_NV * lanes(t), -1,
-                <real *>c.out + (i0 + ir) * c.ldc + c.jc + jr, c.ldc, height, width, &e,
-            )
+            out = <real *>c.out + (i0 + ir) * c.ldc + c.jc + jr
+            if width <= lanes(t):
+                tile_run(t, height, 1, 1, &zero, &zero, c.kc, ap + ir * c.kc, 1, LM_MR, b, bls, width, out, c.ldc, width, &e)
+            elif width < nr and c.in_place:
+                tile_run(t, height, LM_NV, 1, &zero, &zero, c.kc, ap + ir * c.kc, 1, LM_MR, b, bls, width, out, c.ldc, width, &e)
+            else:
+                tile_run(t, height, LM_NV, 1, &zero, &zero, c.kc, ap + ir * c.kc, 1, LM_MR, b, bls, -1, out, c.ldc, width, &e)
 
 
 cdef void pack_b_f32(void *c, i64 task, i64 slot) noexcept nogil:
@@ -205,6 +222,7 @@ cdef void multiply(Context *c, bint double_precision, i64 slots) noexcept nogil:
         else:
             finish_empty(<float>0, c)
         return
+    c.in_place = c.bcs == 1 and c.m <= 2 * LM_MR
     c.mc = ceil_div(ceil_div(c.m, blocks), LM_MR) * LM_MR     # equal blocks
     c.jc = 0
     while c.jc < c.n:
@@ -214,7 +232,8 @@ cdef void multiply(Context *c, bint double_precision, i64 slots) noexcept nogil:
         c.pc = 0
         while c.pc < c.k:
             c.kc = min(<i64>KC, c.k - c.pc)
-            parallel_for(pack_b_f64 if double_precision else pack_b_f32, c, ceil_div(c.nc, nr), 0.5 * c.nc * c.kc, ANY_SLOTS)
+            if not c.in_place:
+                parallel_for(pack_b_f64 if double_precision else pack_b_f32, c, ceil_div(c.nc, nr), 0.3 * c.nc * c.kc, ANY_SLOTS)
             parallel_for(
                 block_f64 if double_precision else block_f32, c, ceil_div(c.m, c.mc) * c.run_tasks,
                 2.0 * c.m * c.nc * c.kc / rate, slots,

@@ -15,13 +15,10 @@ cimport numpy as cnp
 
 from lamella.kernels._common.pool cimport ANY_SLOTS, parallel_for
 from lamella.kernels._common.simd cimport lanes
+from lamella.kernels._common.transpose cimport square
 from lamella.kernels._common.types cimport i64, real
 
 cnp.import_array()
-
-cdef extern from "transpose.h" nogil:
-    void lm_transpose_f(const float *, i64, float *, i64, i64, i64) noexcept
-    void lm_transpose_d(const double *, i64, double *, i64, i64, i64) noexcept
 
 cdef enum:
     STRIP = 16384   # elements of a task
@@ -33,13 +30,6 @@ cdef struct Context:
     i64 mb, rows, cols
     i64 strips          # of a matrix
     i64 length          # of a strip
-
-
-cdef inline void square(real t, const real *x, i64 cols, real *out, i64 rows, i64 m, i64 n) noexcept nogil:
-    if real is float:
-        lm_transpose_f(x, cols, out, rows, m, n)
-    else:
-        lm_transpose_d(x, cols, out, rows, m, n)
 
 
 cdef inline void work(real t, Context *c, i64 task) noexcept nogil:
