@@ -96,3 +96,22 @@ def test_second_process_compiles_nothing(tmp_path):
     environment = {**os.environ, "NUMBA_CACHE_DIR": str(tmp_path)}
     runs = [subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environment) for _ in range(2)]
     assert [run.stdout.split() for run in runs] == [["0"] * 3, ["1"] * 3]
+
+
+def test_without_a_folder_to_write_to_kernels_are_compiled_anew(monkeypatch):
+    from numba.core.caching import FunctionCache
+
+    def nowhere(*args):
+        raise RuntimeError("cannot cache function: no locator available")
+
+    monkeypatch.setattr(FunctionCache, "__init__", nowhere)
+    from lamella.kernels._common import nb
+
+    @nb.task
+    def double(ctx, task, slot):
+        nb_array = nb.ints(ctx)
+        nb_array[0] *= 2
+
+    words = nb.context(21)
+    nb.run(double, words, 1, 0.0)
+    assert words[0] == 42

@@ -78,8 +78,11 @@ def compiled(function, signature):
     """Compile a function with a C signature, or take it from the cache; its machine address is `.address`."""
     name = _rename(function)
     result = CFunc(function, (signature.args, signature.return_type), {}, {"nopython": True, **OPTIONS})
-    result.enable_caching()
-    result._cache._index_key = lambda signature, codegen: (signature, codegen.magic_tuple(), name)
+    try:
+        result.enable_caching()
+        result._cache._index_key = lambda signature, codegen: (signature, codegen.magic_tuple(), name)
+    except RuntimeError:  # no folder to write to, neither beside the file nor in the user's cache: compiled anew in every process
+        pass
     result.compile()
     return result
 
