@@ -58,54 +58,56 @@ def _real(dtype):
 @cache
 def statistics_task(dtype):
     """mean and M2 of the columns of one chunk."""
-    array, real = floats_of(dtype), _real(dtype)
+    array, real, item = floats_of(dtype), _real(dtype), dtype.itemsize
 
     @task
     def work(ctx, task, slot):
         c = ints(ctx)
-        x, partial, spare = array(c[X]), array(c[PARTIAL]), array(c[SPARE])
         width = c[WIDTH]
         n = min(c[STEP], c[WIDE] - task * c[STEP])
-        x0 = task * c[STEP] * width
-        m = 2 * task * width
-        q = m + width
-        s = slot * c[SPARE_SIZE]
+        row = width * item
+        x0 = c[X] + task * c[STEP] * row
+        means = array(c[PARTIAL] + 2 * task * row)
+        squares = array(c[PARTIAL] + (2 * task + 1) * row)
+        spare = array(c[SPARE] + slot * c[SPARE_SIZE] * item)
         share = real(1.0 / n)
         for j in range(width):
-            partial[m + j] = real(0)
-            partial[q + j] = real(0)
-            spare[s + j] = real(0)
+            means[j] = real(0)
+            squares[j] = real(0)
+            spare[j] = real(0)
         fours = n // 4
         for r in range(fours):
-            at = x0 + 4 * r * width
+            at = x0 + 4 * r * row
+            a0, a1, a2, a3 = array(at), array(at + row), array(at + 2 * row), array(at + 3 * row)
             for j in range(width):
-                partial[m + j] += (x[at + j] + x[at + width + j]) + (x[at + 2 * width + j] + x[at + 3 * width + j])
+                means[j] += (a0[j] + a1[j]) + (a2[j] + a3[j])
         for r in range(4 * fours, n):
-            at = x0 + r * width
+            a0 = array(x0 + r * row)
             for j in range(width):
-                partial[m + j] += x[at + j]
+                means[j] += a0[j]
         for j in range(width):
-            partial[m + j] *= share
+            means[j] *= share
         for r in range(fours):
-            at = x0 + 4 * r * width
+            at = x0 + 4 * r * row
+            a0, a1, a2, a3 = array(at), array(at + row), array(at + 2 * row), array(at + 3 * row)
             for j in range(width):
-                mean = partial[m + j]
-                d0 = x[at + j] - mean
-                d1 = x[at + width + j] - mean
-                d2 = x[at + 2 * width + j] - mean
-                d3 = x[at + 3 * width + j] - mean
-                spare[s + j] += (d0 + d1) + (d2 + d3)
-                partial[q + j] += (d0 * d0 + d1 * d1) + (d2 * d2 + d3 * d3)
+                mean = means[j]
+                d0 = a0[j] - mean
+                d1 = a1[j] - mean
+                d2 = a2[j] - mean
+                d3 = a3[j] - mean
+                spare[j] += (d0 + d1) + (d2 + d3)
+                squares[j] += (d0 * d0 + d1 * d1) + (d2 * d2 + d3 * d3)
         for r in range(4 * fours, n):
-            at = x0 + r * width
+            a0 = array(x0 + r * row)
             for j in range(width):
-                d0 = x[at + j] - partial[m + j]
-                spare[s + j] += d0
-                partial[q + j] += d0 * d0
+                d0 = a0[j] - means[j]
+                spare[j] += d0
+                squares[j] += d0 * d0
         for j in range(width):  # what rounding left of the sum of differences
-            d0 = spare[s + j] * share
-            partial[m + j] += d0
-            partial[q + j] -= d0 * spare[s + j]
+            d0 = spare[j] * share
+            means[j] += d0
+            squares[j] -= d0 * spare[j]
 
     return work
 
@@ -113,39 +115,39 @@ def statistics_task(dtype):
 @cache
 def gradient_sums_task(dtype, write):
     """sum(g) and sum(g (x - mean)) of the columns of one chunk; write: also dx = scale * g."""
-    array, real = floats_of(dtype), _real(dtype)
+    array, real, item = floats_of(dtype), _real(dtype), dtype.itemsize
 
     @task
     def work(ctx, task, slot):
         c = ints(ctx)
-        x, g, dx, k, partial = array(c[X]), array(c[G]), array(c[OUT]), array(c[K]), array(c[PARTIAL])
         width = c[WIDTH]
         n = min(c[STEP], c[WIDE] - task * c[STEP])
-        x0 = task * c[STEP] * width
-        a = 2 * task * width
-        b = a + width
+        row = width * item
+        start = task * c[STEP] * row
+        means, scales = array(c[K]), array(c[K] + row)
+        sums = array(c[PARTIAL] + 2 * task * row)
+        products = array(c[PARTIAL] + (2 * task + 1) * row)
         for j in range(width):
-            partial[a + j] = real(0)
-            partial[b + j] = real(0)
+            sums[j] = real(0)
+            products[j] = real(0)
         twos = n // 2
         for r in range(twos):
-            at = x0 + 2 * r * width
+            at = start + 2 * r * row
+            g0, g1, a0, a1 = array(c[G] + at), array(c[G] + at + row), array(c[X] + at), array(c[X] + at + row)
             for j in range(width):
-                mean = k[j]
-                g0 = g[at + j]
-                g1 = g[at + width + j]
-                partial[a + j] += g0 + g1
-                partial[b + j] += g0 * (x[at + j] - mean) + g1 * (x[at + width + j] - mean)
+                mean = means[j]
+                sums[j] += g0[j] + g1[j]
+                products[j] += g0[j] * (a0[j] - mean) + g1[j] * (a1[j] - mean)
         for r in range(2 * twos, n):
-            at = x0 + r * width
+            g0, a0 = array(c[G] + start + r * row), array(c[X] + start + r * row)
             for j in range(width):
-                partial[a + j] += g[at + j]
-                partial[b + j] += g[at + j] * (x[at + j] - k[j])
+                sums[j] += g0[j]
+                products[j] += g0[j] * (a0[j] - means[j])
         if write:
             for r in range(n):
-                at = x0 + r * width
+                g0, d0 = array(c[G] + start + r * row), array(c[OUT] + start + r * row)
                 for j in range(width):
-                    dx[at + j] = g[at + j] * k[width + j]
+                    d0[j] = g0[j] * scales[j]
 
     return work
 
@@ -255,13 +257,14 @@ def constants_task(dtype):
 @cache
 def apply_task(dtype, backward):
     """A chunk of wide rows; as the last task, the rows left over."""
-    array = floats_of(dtype)
+    array, item = floats_of(dtype), dtype.itemsize
 
     @task
     def work(ctx, task, slot):
         c = ints(ctx)
-        x, g, out, k = array(c[X]), array(c[G]), array(c[OUT]), array(c[K])
         width, wide = c[WIDTH], c[WIDE]
+        row = width * item
+        k0, k1, k2, k3 = array(c[K]), array(c[K] + row), array(c[K] + 2 * row), array(c[K] + 3 * row)
         r0 = task * c[STEP]
         r1 = min(r0 + c[STEP], wide)
         n = width
@@ -269,16 +272,16 @@ def apply_task(dtype, backward):
             r0, r1 = wide, wide + 1
             n = (c[ROWS] - wide * c[FOLD]) * c[CHANNELS]
         for r in range(r0, r1):
-            at = r * width
+            x, g, out = array(c[X] + r * row), array(c[G] + r * row), array(c[OUT] + r * row)
             if not backward:
                 for j in range(n):
-                    out[at + j] = (x[at + j] - k[j]) * k[width + j] + k[2 * width + j]
+                    out[j] = (x[j] - k0[j]) * k1[j] + k2[j]
             elif c[KIND] == BACKWARD:
                 for j in range(n):
-                    out[at + j] = g[at + j] * k[width + j] + ((x[at + j] - k[j]) * k[2 * width + j] + k[3 * width + j])
+                    out[j] = g[j] * k1[j] + ((x[j] - k0[j]) * k2[j] + k3[j])
             else:
                 for j in range(n):
-                    out[at + j] = g[at + j] * k[width + j]
+                    out[j] = g[j] * k1[j]
 
     return work
 
