@@ -7,6 +7,7 @@
                      nb_<way>   Numba, compiled on this machine on first use
     p                the problem: validated geometry (lamella.problems), also as one int64 array, p.geometry
     inputs, outputs  NumPy arrays, validated and allocated by the caller; outputs come last and are always written completely
+                     (the optimizers' parameter and state are updated in place)
     scratch          uint8 array, as large as the module's scratch(pass_, p) asks for: bytes shared by all threads, bytes per thread
 
 Who uses what (-> calls, ~> includes)
@@ -14,11 +15,12 @@ Who uses what (-> calls, ~> includes)
     gemm.cy_packed ------------------+
     conv2d.cy_im2col, cy_direct -----+~> _common/tile.pxd ~> _common/simd.pxd    the register tile, the vector registers
     batchnorm, pool2d, activation,                            ^
-    softmax, optimizer  cy_* --------------------------------+~> _common/vmath.pxd   exp, tanh, ... on registers
+    softmax, optimizer  cy_*, conv2d.cy_depthwise ------------+~> _common/vmath.pxd   exp, tanh, ... on registers
+    gemm.cy_packed, reorder.cy_blocked ~> _common/transpose.pxd                    squares transposed in registers
     every cy_*  --------------------> _common/pool.pyx (parallel_for)  <--- every nb_*, by the addresses of its tasks
     every nb_*  --------------------> _common/nb.py                        the same tile and registers, emitted as LLVM IR
 
-Nothing here imports from the rest of lamella; only lamella.registry imports from here.
+Nothing here imports from the rest of lamella; of the rest, only lamella.registry and lamella.testing import from here.
 """
 
 import importlib

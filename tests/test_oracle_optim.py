@@ -326,3 +326,10 @@ class TestSchedules:
         scheduler = lr_scheduler.StepLR(self.two("SGD", lamella.optim, lamella.Tensor), 3)
         with pytest.warns(UserWarning, match="before optimizer.step"):
             scheduler.step()
+
+
+@pytest.mark.parametrize("optimizer", ["Adam", "AdamW"])
+@pytest.mark.parametrize("option", ["differentiable", "capturable"])
+def test_options_that_cannot_be_honoured_are_refused(optimizer, option):
+    with pytest.raises(RuntimeError, match=f"{option}=True is not available"):
+        getattr(lamella.optim, optimizer)([lamella.nn.Parameter(np.zeros(2, np.float32))], **{option: True})

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from lamella.optim.optimizer import Optimizer, refuse_differentiable
+from lamella.optim.optimizer import Optimizer, refuse
 
 
 class Adam(Optimizer):
@@ -28,7 +28,7 @@ class Adam(Optimizer):
         Divide by the maximum of the second average so far.
     maximize : bool
         Ascend instead of descend.
-    foreach, capturable, fused
+    foreach, fused
         Accepted for PyTorch's sake and without effect: the update of a parameter always is one fused pass.
 
     Raises
@@ -68,7 +68,7 @@ class Adam(Optimizer):
         fused: bool | None = None,
         decoupled_weight_decay: bool = False,
     ):
-        refuse_differentiable(type(self).__name__, differentiable)
+        refuse(type(self).__name__, differentiable, capturable)
         defaults = {
             "lr": lr,
             "betas": betas,
@@ -118,7 +118,7 @@ class AdamW(Adam):
 
     Parameters
     ----------
-    params, lr, betas, eps, weight_decay, amsgrad, maximize, foreach, capturable, fused
+    params, lr, betas, eps, weight_decay, amsgrad, maximize, foreach, fused
         As `Adam`; weight_decay is 0.01 unless given.
 
     Notes
@@ -159,6 +159,7 @@ class AdamW(Adam):
             weight_decay,
             amsgrad,
             maximize=maximize,
+            capturable=capturable,
             differentiable=differentiable,
             decoupled_weight_decay=True,
         )

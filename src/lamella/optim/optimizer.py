@@ -252,6 +252,9 @@ class Optimizer:
         self.state, self.param_groups = state, updated
 
 
-def refuse_differentiable(name: str, differentiable: bool) -> None:
+def refuse(name: str, differentiable: bool, capturable: bool = False) -> None:
+    """Options of PyTorch's that would change what an update is, and that this one cannot honour."""
     if differentiable:
         raise RuntimeError(f"{name}: differentiable=True is not available: the update runs in place outside the tape")
+    if capturable:
+        raise RuntimeError(f"{name}: capturable=True is not available: it is about CUDA graphs; leave it out")

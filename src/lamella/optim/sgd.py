@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from lamella.optim.optimizer import Optimizer, refuse_differentiable
+from lamella.optim.optimizer import Optimizer, refuse
 
 
 class SGD(Optimizer):
@@ -63,7 +63,7 @@ class SGD(Optimizer):
         differentiable: bool = False,
         fused: bool | None = None,
     ):
-        refuse_differentiable("SGD", differentiable)
+        refuse("SGD", differentiable)
         defaults = {
             "lr": lr,
             "momentum": momentum,
