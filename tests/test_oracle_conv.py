@@ -112,3 +112,18 @@ def test_default_initialisation_has_pytorchs_range():
         assert np.abs(values).max() <= bound
         assert np.abs(values).max() > 0.9 * bound
     assert abs(layer.weight.detach().numpy().std() - bound / np.sqrt(3)) < 0.01 * bound
+
+
+@pytest.mark.parametrize("activation", ["relu", "leaky_relu", "sigmoid", "tanh"])
+@pytest.mark.parametrize("backend", ["cython", "numba", "reference"])
+def test_fused_activation_is_the_same_as_one_after(activation, backend):
+    x, w, b = (rng.standard_normal(shape) for shape in ((2, 5, 9, 8), (7, 5, 3, 3), (7,)))
+    fused, after = ([lamella.tensor(a, requires_grad=True) for a in (x, w, b)] for _ in range(2))
+    with lamella.use_backend(backend):
+        out = F.conv2d(*fused, padding=1, activation=activation)
+        expected = getattr(F, activation)(F.conv2d(*after, padding=1))
+        for y in (out, expected):
+            y.backward(np.cos(np.arange(y.numel())).reshape(y.shape))
+    np.testing.assert_allclose(out.detach().numpy(), expected.detach().numpy(), rtol=0, atol=1e-12)
+    for a, e in zip(fused, after, strict=True):
+        np.testing.assert_allclose(a.grad.numpy(), e.grad.numpy(), rtol=0, atol=1e-10)

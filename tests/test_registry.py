@@ -143,3 +143,35 @@ def test_problems_are_memoised_and_bounded():
     arguments = ((1, 2, 5, 5), (3, 2, 3, 3), F32, True)
     assert Conv2dProblem.of(*arguments) is Conv2dProblem.of(*arguments)
     assert not Conv2dProblem.of(*arguments).geometry.flags.writeable
+
+
+def test_algorithm_forces_one_under_either_backend():
+    x, w = np.ones((1, 8, 9, 9), "f"), np.ones((8, 8, 3, 3), "f")
+    for backend, prefix in (("cython", "cy_"), ("numba", "nb_")):
+        with lamella.use_backend(backend):
+            for algorithm in ("direct", "im2col"):
+                p = Conv2dProblem.of(x.shape, w.shape, F32, False, (1, 1), (0, 0), (1, 1), 1, "none", algorithm)
+                assert {select("conv2d", pass_, p).name for pass_ in OPERATIONS["conv2d"].passes} == {prefix + algorithm}
+                assert F.conv2d(x, w, algorithm=algorithm).shape == (1, 8, 7, 7)
+
+
+def test_algorithm_is_refused_where_it_does_not_apply():
+    x, w = np.ones((1, 8, 9, 9), "f"), np.ones((8, 8, 3, 3), "f")
+    with pytest.raises(ValueError, match="algorithm must be auto or one of depthwise, .*got 'fft'"):
+        F.conv2d(x, w, algorithm="fft")
+    with pytest.raises(ValueError, match="algorithm='depthwise' of the backend 'auto' does not apply"):
+        F.conv2d(x, w, algorithm="depthwise")
+    with lamella.use_backend("reference"):
+        assert F.conv2d(x, w, algorithm="direct").shape == (1, 8, 7, 7)
+
+
+def test_allow_winograd_leaves_the_backend_alone():
+    with lamella.use_backend("reference"), lamella.allow_winograd(False):
+        assert lamella.get_backend() == "reference"
+    with lamella.use_backend("reference"):
+        lamella.allow_winograd(False)
+        try:
+            assert lamella.get_backend() == "reference"
+        finally:
+            lamella.allow_winograd(True)
+    assert lamella.get_backend() == "auto"

@@ -1,6 +1,6 @@
 """2-d convolution (cross-correlation) of images in channels-last memory.
 
-    forward           out[n, o, y, x]  = b[o] + sum_{c, i, j} x[n, c, y*sh - ph + i*dh, x*sw - pw + j*dw] * w[o, c, i, j]
+    forward           out[n, o, y, x]  = act(b[o] + sum_{c, i, j} x[n, c, y*sh - ph + i*dh, x*sw - pw + j*dw] * w[o, c, i, j])
     backward_input    dx[n, c, v, u]   = sum over o, i, j and the outputs (y, x) that read pixel (v, u) through tap (i, j) of  g[n, o, y, x] * w[o, c, i, j]
     backward_weight   dw[o, c, i, j]   = sum_{n, y, x} g[n, o, y, x] * x[n, c, y*sh - ph + i*dh, x*sw - pw + j*dw]
                       db[o]            = sum_{n, y, x} g[n, o, y, x]

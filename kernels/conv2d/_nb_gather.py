@@ -12,6 +12,7 @@ from functools import cache
 
 import numpy as np
 from lamella.kernels._common.nb import array_i64, context, floats_of, inline, ints, task
+from lamella.kernels._common.nb_math import math_of
 from lamella.kernels._common.nb_tile import MR, NV, VECTOR_BYTES, call, lanes, tile_function
 
 CHUNKS = 8  # private copies of dw at most
@@ -24,8 +25,8 @@ RATE = {4: VECTOR_BYTES, 8: VECTOR_BYTES / 2}  # flops per ns of one thread, for
 (
     GROUPS, SRC, MB, HEIGHT, WIDTH, CHANNELS, DEPTH, ROWS, COLUMNS, SY, SX, DST, DST_FIRST, DST_IMAGE, DST_ROW, DST_COLUMN, N, TAPS,
     TY, TX, TW, W, W_GROUP, W_IN, W_OUT, WP, PANELS, NR, K, PARTS, PRIVATES, DW, DB,
-    BIAS, TILES, ZERO, ONE, BUFFER, BUFFER_BYTES, RUNS, RUN_TAPS, BLOCKS, BLOCK_PANELS, OWN,
-) = range(44)  # fmt: skip
+    BIAS, TILES, ZERO, ONE, BUFFER, BUFFER_BYTES, RUNS, RUN_TAPS, BLOCKS, BLOCK_PANELS, ACT, SLOPE, OWN,
+) = range(46)  # fmt: skip
 
 _ZERO = np.zeros(MAX_ROWS, np.int64)
 _ONE = {4: np.ones(1, np.float32), 8: np.ones(1, np.float64)}
@@ -47,6 +48,7 @@ class Gather:
     """The numbers of one gather. `taps` lists (ty, tx, tw), sorted by source pixel."""
 
     def __init__(self, p, taps, **numbers):
+        self.act, self.slope = 0, p.slope  # the activation of the forward pass
         self.dtype, self.item, self.groups, self.mb = p.dtype, p.dtype.itemsize, p.groups, p.mb
         self.__dict__.update(numbers)
         self.taps = len(taps)
@@ -109,16 +111,16 @@ class Gather:
             self.groups, 0, self.mb, self.height, self.width, self.channels, self.depth, self.rows, self.columns, self.sy, self.sx,
             0, self.dst_first, self.dst_image, self.dst_row, self.dst_column, self.n, self.taps, ty, tx, tw,
             0, self.w_group, self.w_in, self.w_out, 0, self.panels, self.nr, self.k, self.parts, 0, 0, 0,
-            0, self.tiles, _ZERO, _ONE[self.item], 0, buffer_bytes, self.runs, self.run_taps, self.blocks, self.block_panels, *own,
+            0, self.tiles, _ZERO, _ONE[self.item], 0, buffer_bytes, self.runs, self.run_taps, self.blocks, self.block_panels, self.act, self.slope, *own,
         )  # fmt: skip
 
 
-def forward_gather(p):
+def forward_gather(p, act=0):
     """The one gather of the forward pass (and, its output grid read instead of written, of backward_weight)."""
     icg, n = p.ic // p.groups, p.oc // p.groups
     taps = [(i * p.dh - p.ph, j * p.dw - p.pw, i * p.kw + j) for i in range(p.kh) for j in range(p.kw)]
     return Gather(
-        p, taps, height=p.ih, width=p.iw, channels=p.ic, depth=icg, rows=p.oh, columns=p.ow, sy=p.sh, sx=p.sw, n=n,
+        p, taps, act=act, height=p.ih, width=p.iw, channels=p.ic, depth=icg, rows=p.oh, columns=p.ow, sy=p.sh, sx=p.sw, n=n,
         dst_first=0, dst_image=p.oh * p.ow * p.oc, dst_row=p.ow * p.oc, dst_column=p.oc,
         w_group=n * icg * p.kh * p.kw, w_in=p.kh * p.kw, w_out=icg * p.kh * p.kw,
     )  # fmt: skip
@@ -148,6 +150,33 @@ def backward_gathers(p):
 def tile_of(c, last, height):
     """The address of the tile of this height for a full panel or the last one."""
     return array_i64(c[TILES])[last * (MR + 1) + height]
+
+
+@cache
+def activating(dtype):
+    """The function that applies the activation to `n` neighbouring values."""
+    array, f = floats_of(dtype), math_of(dtype)
+    sigmoid, tanh = f.sigmoid, f.tanh
+    real = np.float32 if dtype == np.float32 else np.float64
+    zero = real(0)
+
+    @inline
+    def activate(c, slope, at, n):
+        out, act = array(at), c[ACT]
+        if act == 1:
+            for i in range(n):
+                out[i] = zero if out[i] <= zero else out[i]
+        elif act == 2:
+            for i in range(n):
+                out[i] = out[i] if out[i] > zero else out[i] * real(slope)
+        elif act == 3:
+            for i in range(n):
+                out[i] = sigmoid(out[i])
+        elif act == 4:
+            for i in range(n):
+                out[i] = tanh(out[i])
+
+    return activate
 
 
 @cache

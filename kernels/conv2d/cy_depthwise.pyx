@@ -19,9 +19,10 @@ from libc.string cimport memset
 
 from lamella.kernels._common.pool cimport ANY_SLOTS, parallel_for
 from lamella.kernels._common.simd cimport LM_VB, lanes, v_add, v_fma, v_load, v_load_n, v_store, v_store_n, v_zero, vec
+from lamella.kernels._common.tile cimport BIAS_COLUMN, Epilogue, finish, plain
 from lamella.kernels._common.types cimport i64, real
 from lamella.kernels.conv2d.gather cimport (
-    CHUNKS, KH, KW, SH, SW, Gather, aligned, backward_gather, bring, ceil_div, forward_gather, plan_bands,
+    CHUNKS, KH, KW, SH, SW, Gather, aligned, backward_gather, bring, ceil_div, epilogue, forward_gather, plan_bands,
 )
 
 cnp.import_array()
@@ -35,13 +36,13 @@ cdef struct Depthwise:
     bint double_precision
     i64 item
     i64 *ao                 # offset of a tap from the band's first pixel
-    const char *bias
+    Epilogue e              # of the forward pass, for the first channel; otherwise plain
     double rate
 
 
 cdef inline void pixels(
-    real t, int count, i64 n, i64 taps, const i64 *ao, const real *a, i64 step, const real *wp, i64 channels, const real *bias,
-    real *c, i64 dst_step,
+    real t, int count, i64 n, i64 taps, const i64 *ao, const real *a, i64 step, const real *wp, i64 channels,
+    real *c, i64 dst_step, const Epilogue *e,
 ) noexcept nogil:
     """`count` (a constant) pixels, n channels of one register; n = lanes is a constant too in the common case."""
     cdef vec acc[PIXELS]
@@ -49,7 +50,7 @@ cdef inline void pixels(
     cdef int i
     cdef i64 q
     for i in range(count):
-        acc[i] = v_zero() if bias == NULL else v_load_n(t, bias, n)
+        acc[i] = v_zero()
     for q in range(taps):
         w = v_load_n(t, wp + q * channels, n)
         for i in range(count):
@@ -58,7 +59,7 @@ cdef inline void pixels(
             else:
                 acc[i] = v_fma(t, v_load_n(t, a + ao[q] + i * step, n), w, acc[i])
     for i in range(count):
-        v_store_n(t, c + i * dst_step, n, acc[i])
+        v_store_n(t, c + i * dst_step, n, finish(t, acc[i], e, c, n, 0, 0))
 
 
 cdef void band_task(real t, Depthwise *d, i64 task, i64 slot) noexcept nogil:
@@ -74,7 +75,7 @@ cdef void band_task(real t, Depthwise *d, i64 task, i64 slot) noexcept nogil:
     cdef i64 r, q, j, first, n
     cdef const real *a
     cdef const real *wp
-    cdef const real *bias = NULL
+    cdef Epilogue e = d.e
     cdef real *c
     for r in range(rows):
         for j in range(ceil_div(v.channels, lanes(t))):
@@ -83,17 +84,17 @@ cdef void band_task(real t, Depthwise *d, i64 task, i64 slot) noexcept nogil:
             a = band + r * v.sy * v.pitch * v.channels + first
             c = dst + r * v.dst_row + first
             wp = <const real *>v.wp + first
-            if d.bias != NULL:
-                bias = <const real *>d.bias + first
+            if e.bias_kind == BIAS_COLUMN:
+                e.bias = <const real *>d.e.bias + first
             q = 0
             while q + PIXELS <= columns:
                 if n == lanes(t):
-                    pixels(t, PIXELS, lanes(t), v.taps, d.ao, a + q * step, step, wp, v.channels, bias, c + q * v.dst_column, v.dst_column)
+                    pixels(t, PIXELS, lanes(t), v.taps, d.ao, a + q * step, step, wp, v.channels, c + q * v.dst_column, v.dst_column, &e)
                 else:
-                    pixels(t, PIXELS, n, v.taps, d.ao, a + q * step, step, wp, v.channels, bias, c + q * v.dst_column, v.dst_column)
+                    pixels(t, PIXELS, n, v.taps, d.ao, a + q * step, step, wp, v.channels, c + q * v.dst_column, v.dst_column, &e)
                 q += PIXELS
             while q < columns:
-                pixels(t, 1, n, v.taps, d.ao, a + q * step, step, wp, v.channels, bias, c + q * v.dst_column, v.dst_column)
+                pixels(t, 1, n, v.taps, d.ao, a + q * step, step, wp, v.channels, c + q * v.dst_column, v.dst_column, &e)
                 q += 1
 
 
@@ -209,6 +210,7 @@ cdef void start(Depthwise *d, bint double_precision, void *tables, i64 taps) noe
     memset(d, 0, sizeof(Depthwise))
     d.double_precision = double_precision
     d.item = 8 if double_precision else 4
+    d.e = plain()
     d.rate = LM_VB / 8.0 * (1 if double_precision else 2)
     d.v.ty = <i64 *>tables
     d.v.tx = d.v.ty + taps
@@ -290,7 +292,7 @@ def forward(p, cnp.ndarray x, cnp.ndarray w, b, cnp.ndarray out, cnp.ndarray scr
     if cnp.PyArray_SIZE(out) == 0:
         return
     start(&d, cnp.PyArray_TYPE(out) == cnp.NPY_FLOAT64, base, g[KH] * g[KW])
-    d.bias = cnp.PyArray_BYTES(b) if b is not None else NULL
+    d.e = epilogue(g, p.slope, cnp.PyArray_BYTES(b) if b is not None else NULL)
     d.v.src = cnp.PyArray_BYTES(x)
     d.v.dst = cnp.PyArray_BYTES(out)
     d.v.w = cnp.PyArray_BYTES(w)

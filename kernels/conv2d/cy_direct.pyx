@@ -31,7 +31,7 @@ from lamella.kernels._common.simd cimport LM_MR, LM_NV, LM_VB, lanes
 from lamella.kernels._common.tile cimport BIAS_COLUMN, Epilogue, plain, tile_run
 from lamella.kernels._common.types cimport i64, real
 from lamella.kernels.conv2d.gather cimport (
-    CHUNKS, KH, KW, MAX_ROWS, PRIVATE, SH, SW, Gather, add_pixels, aligned, backward_gather, bring, ceil_div, channels_tile, forward_gather, pack_weights, plan_bands, sum_private,
+    CHUNKS, KH, KW, MAX_ROWS, PRIVATE, SH, SW, Gather, add_pixels, aligned, backward_gather, bring, ceil_div, channels_tile, epilogue, forward_gather, pack_weights, plan_bands, sum_private,
 )
 
 cnp.import_array()
@@ -45,7 +45,7 @@ cdef struct Direct:
     i64 *bo
     i64 mr
     double rate                     # flops per ns of one thread
-    const char *bias
+    Epilogue e              # of the forward pass, for the first channel; otherwise plain
     # backward_weight
     i64 blocks, block_panels
 
@@ -99,14 +99,13 @@ cdef void band_task(real t, Direct *d, i64 task, i64 slot) noexcept nogil:
     cdef const real *wp
     cdef const real *a
     cdef real *c
-    cdef Epilogue e = plain()
+    cdef Epilogue e = d.e
     for group in range(v.groups):
         for panel in range(v.panels):
             n = min(nr, v.n - panel * nr)
             wp = <const real *>v.wp + (group * v.panels + panel) * v.taps * v.depth * nr
-            if d.bias != NULL:
-                e.bias_kind = BIAS_COLUMN
-                e.bias = <const real *>d.bias + group * v.n + panel * nr
+            if e.bias_kind == BIAS_COLUMN:
+                e.bias = <const real *>d.e.bias + group * v.n + panel * nr
             for r in range(rows):
                 a = band + r * v.sy * d.v.pitch * v.channels + group * v.depth
                 c = dst + r * v.dst_row + group * v.n + panel * nr
@@ -240,6 +239,7 @@ cdef void start(Direct *d, const i64 *p, bint double_precision) noexcept nogil:
     memset(d, 0, sizeof(Direct))
     d.double_precision = double_precision
     d.item = 8 if double_precision else 4
+    d.e = plain()
     d.rate = LM_VB / 2.0 * (2 if not double_precision else 1)
 
 
@@ -295,7 +295,7 @@ def forward(p, cnp.ndarray x, cnp.ndarray w, b, cnp.ndarray out, cnp.ndarray scr
         return
     start(&d, g, cnp.PyArray_TYPE(out) == cnp.NPY_FLOAT64)
     used = lay_out(&d, scratch, g[KH] * g[KW])
-    d.bias = cnp.PyArray_BYTES(b) if b is not None else NULL
+    d.e = epilogue(g, p.slope, cnp.PyArray_BYTES(b) if b is not None else NULL)
     d.v.src = cnp.PyArray_BYTES(x)
     d.v.dst = cnp.PyArray_BYTES(out)
     d.v.w = cnp.PyArray_BYTES(w)

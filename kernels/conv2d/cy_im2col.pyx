@@ -29,7 +29,7 @@ from lamella.kernels._common.simd cimport LM_MR, LM_NV, LM_VB, lanes
 from lamella.kernels._common.tile cimport BIAS_COLUMN, Epilogue, plain, tile
 from lamella.kernels._common.types cimport i64, real
 from lamella.kernels.conv2d.gather cimport (
-    CHUNKS, KH, KW, PRIVATE, SH, SW, Gather, add_pixels, aligned, backward_gather, ceil_div, channels_tile, forward_gather, pack_weights,
+    CHUNKS, KH, KW, PRIVATE, SH, SW, Gather, add_pixels, aligned, backward_gather, ceil_div, channels_tile, epilogue, forward_gather, pack_weights,
     sum_private,
 )
 
@@ -52,7 +52,7 @@ cdef struct Im2col:
     char *ap
     i64 ap_bytes            # per slot
     double rate
-    const char *bias
+    Epilogue e              # of the forward pass, for the first channel; otherwise plain
     i64 ranges, span       # backward_weight
     i64 blocks, block_panels
 
@@ -106,15 +106,14 @@ cdef void block_task(real t, Im2col *d, i64 task, i64 slot) noexcept nogil:
     cdef i64 zero = 0
     cdef const real *wp
     cdef real *c
-    cdef Epilogue e = plain()
+    cdef Epilogue e = d.e
     for group in range(v.groups):
         pack_panels(t, d, pixel, count, group, ap)
         for panel in range(v.panels):
             n = min(nr, v.n - panel * nr)
             wp = <const real *>v.wp + (group * v.panels + panel) * k * nr
-            if d.bias != NULL:
-                e.bias_kind = BIAS_COLUMN
-                e.bias = <const real *>d.bias + group * v.n + panel * nr
+            if e.bias_kind == BIAS_COLUMN:
+                e.bias = <const real *>d.e.bias + group * v.n + panel * nr
             for strip in range(ceil_div(count, LM_MR)):
                 height = min(<i64>LM_MR, count - strip * LM_MR)
                 c = <real *>v.dst + v.dst_first + group * v.n + panel * nr
@@ -247,6 +246,7 @@ cdef void start(Im2col *d, bint double_precision, void *tables, i64 taps) noexce
     memset(d, 0, sizeof(Im2col))
     d.double_precision = double_precision
     d.item = 8 if double_precision else 4
+    d.e = plain()
     d.rate = LM_VB / 2.0 * (1 if double_precision else 2)
     d.v.ty = <i64 *>tables
     d.v.tx = d.v.ty + taps
@@ -342,7 +342,7 @@ def forward(p, cnp.ndarray x, cnp.ndarray w, b, cnp.ndarray out, cnp.ndarray scr
     if cnp.PyArray_SIZE(out) == 0:
         return
     start(&d, cnp.PyArray_TYPE(out) == cnp.NPY_FLOAT64, base, taps)
-    d.bias = cnp.PyArray_BYTES(b) if b is not None else NULL
+    d.e = epilogue(g, p.slope, cnp.PyArray_BYTES(b) if b is not None else NULL)
     d.v.src = cnp.PyArray_BYTES(x)
     d.v.dst = cnp.PyArray_BYTES(out)
     d.v.w = cnp.PyArray_BYTES(w)

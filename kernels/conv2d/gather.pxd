@@ -11,12 +11,12 @@ Taps are sorted by (ty, tx). Packed weights: wp[group][panel of nr output channe
 from libc.string cimport memcpy, memset
 
 from lamella.kernels._common.simd cimport LM_MR, LM_NV, LM_VB, lanes, v_add, v_load, v_load_n, v_store, v_zero, vec
-from lamella.kernels._common.tile cimport Epilogue, tile_run
+from lamella.kernels._common.tile cimport BIAS_COLUMN, Epilogue, plain, tile_run
 from lamella.kernels._common.types cimport i64, real
 
 # the order of Conv2dProblem.FIELDS
 cdef enum:
-    MB, IC, IH, IW, OC, OH, OW, KH, KW, SH, SW, PH, PW, DH, DW, GROUPS, BIAS
+    MB, IC, IH, IW, OC, OH, OW, KH, KW, SH, SW, PH, PW, DH, DW, GROUPS, BIAS, ACT
 
 cdef enum:
     CHUNKS = 8              # private copies of dw at most
@@ -70,6 +70,17 @@ cdef inline i64 ceil_div(i64 a, i64 b) noexcept nogil:
 
 cdef inline i64 aligned(i64 nbytes) noexcept nogil:
     return ceil_div(nbytes, 128) * 128
+
+
+cdef inline Epilogue epilogue(const i64 *p, double slope, const char *bias) noexcept nogil:
+    """What the forward pass does to a sum: act(sum + bias), for the first channel."""
+    cdef Epilogue e = plain()
+    e.act = <int>p[ACT]
+    e.slope = slope
+    if bias != NULL:
+        e.bias_kind = BIAS_COLUMN
+        e.bias = bias
+    return e
 
 
 cdef inline void extent(Gather *v) noexcept nogil:

@@ -26,14 +26,14 @@ After    Zhang, Franchetti, Low, ICML 2018 (no packing of the image); Georganas 
 from functools import cache, lru_cache
 
 import numpy as np
-from lamella.kernels._common.nb import ANY_SLOTS, array_i64, floats_of, inline, ints, run, task
+from lamella.kernels._common.nb import ANY_SLOTS, array_i64, doubles, floats_of, inline, ints, run, task
 from lamella.kernels._common.nb_tile import MR, call
 
 # isort: off
 from lamella.kernels.conv2d._nb_gather import (
-    BIAS, BLOCK_PANELS, BLOCKS, BUFFER, BUFFER_BYTES, CHANNELS, DB, DEPTH, DST, DST_COLUMN, DST_FIRST, DST_IMAGE, DST_ROW, DW,
-    COLUMNS, GROUPS, HEIGHT, K, MAX_ROWS, MB, N, NR, OWN, PANELS, PARTS, PRIVATES, RATE, ROWS, RUNS, SRC, SX, SY, W, WIDTH, WP, ZERO,
-    add_pixels, address, aligned, backward_gathers, ceil_div, forward_gather, pack_weights, sum_private, tile_of,
+    ACT, BIAS, BLOCK_PANELS, BLOCKS, BUFFER, BUFFER_BYTES, CHANNELS, DB, DEPTH, DST, DST_COLUMN, DST_FIRST, DST_IMAGE, DST_ROW, DW,
+    COLUMNS, GROUPS, HEIGHT, K, MAX_ROWS, MB, N, NR, OWN, PANELS, PARTS, PRIVATES, RATE, ROWS, RUNS, SLOPE, SRC, SX, SY, W, WIDTH, WP, ZERO,
+    activating, add_pixels, address, aligned, backward_gathers, ceil_div, forward_gather, pack_weights, sum_private, tile_of,
 )  # fmt: skip
 # isort: on
 
@@ -86,7 +86,7 @@ def bringing(dtype):
 def band_task(dtype):
     """One band of one image (or one strip of a long row), all groups and panels."""
     item = dtype.itemsize
-    bring = bringing(dtype)
+    bring, activate = bringing(dtype), activating(dtype)
 
     @task
     def band(ctx, task, slot):
@@ -116,6 +116,8 @@ def band_task(dtype):
                             tile_of(c, last, min(tall, columns - q)), runs, ao, bo, run_depth, a + q * step * item, step, 1, wp, nr, n,
                             to + q * by_column * item, by_column, bias, 0,
                         )  # fmt: skip
+        for r in range(rows if c[ACT] != 0 else 0):
+            activate(c, doubles(ctx)[SLOPE], dst + r * by_row * item, columns * by_column)
 
     return band
 
@@ -226,7 +228,7 @@ class Plan:
 @lru_cache(4096)
 def plans(pass_, p):
     """(bytes shared, bytes per thread, plans)"""
-    gathers = backward_gathers(p) if pass_ == "backward_input" else [forward_gather(p)]
+    gathers = backward_gathers(p) if pass_ == "backward_input" else [forward_gather(p, p.act if pass_ == "forward" else 0)]
     made = [Plan(v, pass_ == "backward_weight") for v in gathers]
     return max((plan.shared for plan in made), default=0), max((plan.buffer_bytes for plan in made), default=0), made
 

@@ -24,14 +24,14 @@ After    Chetlur et al. (cuDNN), arXiv:1410.0759: the lowering happens while pac
 
 from functools import cache, lru_cache
 
-from lamella.kernels._common.nb import array_i64, floats_of, inline, ints, run, task
+from lamella.kernels._common.nb import array_i64, doubles, floats_of, inline, ints, run, task
 from lamella.kernels._common.nb_tile import MR, call
 
 # isort: off
 from lamella.kernels.conv2d._nb_gather import (
-    BIAS, BLOCK_PANELS, BLOCKS, BUFFER, BUFFER_BYTES, CHANNELS, COLUMNS, DB, DEPTH, DST, DST_COLUMN, DST_FIRST, DST_IMAGE, DST_ROW, DW,
-    GROUPS, HEIGHT, K, N, NR, OWN, PANELS, PARTS, PRIVATES, RATE, ROWS, RUN_TAPS, SRC, SX, SY, TX, TY, W, WIDTH, WP, ZERO,
-    add_pixels, address, aligned, backward_gathers, ceil_div, forward_gather, pack_weights, sum_private, tile_of,
+    ACT, BIAS, BLOCK_PANELS, BLOCKS, BUFFER, BUFFER_BYTES, CHANNELS, COLUMNS, DB, DEPTH, DST, DST_COLUMN, DST_FIRST, DST_IMAGE, DST_ROW, DW,
+    GROUPS, HEIGHT, K, N, NR, OWN, PANELS, PARTS, PRIVATES, RATE, ROWS, RUN_TAPS, SLOPE, SRC, SX, SY, TX, TY, W, WIDTH, WP, ZERO,
+    activating, add_pixels, address, aligned, backward_gathers, ceil_div, forward_gather, pack_weights, sum_private, tile_of,
 )  # fmt: skip
 # isort: on
 
@@ -95,7 +95,7 @@ def packing(dtype):
 def block_task(dtype):
     """A block of pixels, all groups and channels."""
     array, item = floats_of(dtype), dtype.itemsize
-    pack_rows = packing(dtype)
+    pack_rows, activate = packing(dtype), activating(dtype)
 
     @task
     def block(ctx, task, slot):
@@ -128,6 +128,8 @@ def block_task(dtype):
                             at += p % columns * by_column
                             for j in range(n):
                                 dst[at + j] = sums[h * nr + j]
+        if c[ACT] != 0:
+            activate(c, doubles(ctx)[SLOPE], c[DST] + pixel * by_column * item, count * by_column)
 
     return block
 
@@ -213,7 +215,7 @@ class Plan:
 @lru_cache(4096)
 def plans(pass_, p):
     """(bytes shared, bytes per thread, plans)"""
-    gathers = backward_gathers(p) if pass_ == "backward_input" else [forward_gather(p)]
+    gathers = backward_gathers(p) if pass_ == "backward_input" else [forward_gather(p, p.act if pass_ == "forward" else 0)]
     made = [Plan(v, pass_ == "backward_weight") for v in gathers]
     return max((plan.shared for plan in made), default=0), max((plan.buffer_bytes for plan in made), default=0), made
 

@@ -30,7 +30,18 @@ def forward(p, x, w, b, out, scratch):
     for i, j, window in _taps(p):
         y += np.einsum("ngchw,goc->ngohw", x[window], w[..., i, j])
     y = y.reshape(p.out_shape)
-    out[...] = y if b is None else y + b.astype(np.float64)[:, None, None]
+    if b is not None:
+        y += b.astype(np.float64)[:, None, None]
+    if p.activation == "relu":
+        y = np.where(y < 0, 0, y)
+    elif p.activation == "leaky_relu":
+        y = np.where(y > 0, y, p.slope * y)
+    elif p.activation == "sigmoid":
+        with np.errstate(over="ignore"):
+            y = 1 / (1 + np.exp(-y))
+    elif p.activation == "tanh":
+        y = np.tanh(y)
+    out[...] = y
 
 
 def backward_input(p, g, w, dx, scratch):

@@ -38,7 +38,7 @@ from lamella.functional import (
 )
 from lamella.memory import empty_cache
 from lamella.random import get_rng_state, initial_seed, manual_seed, set_rng_state
-from lamella.registry import get_backend, register_kernel, unregister_kernel, use_backend
+from lamella.registry import allow_winograd, get_backend, register_kernel, unregister_kernel, use_backend
 from lamella.summary import summary
 from lamella.tensor import Tensor, enable_grad, from_numpy, is_grad_enabled, no_grad, tensor
 from lamella.threads import default_num_threads as _default_num_threads

@@ -14,7 +14,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextvars import ContextVar
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 
@@ -50,6 +50,11 @@ class Implementation:
         if self.functions is not None:
             return "user"
         return next(backend for backend, prefix in _PREFIX.items() if self.name.startswith(prefix))
+
+    @property
+    def algorithm(self) -> str:
+        """The name without its backend's prefix: what ``algorithm=`` of a function asks for."""
+        return self.name.removeprefix(_PREFIX.get(self.backend, ""))
 
 
 @dataclass(frozen=True)
@@ -133,13 +138,42 @@ OPERATIONS: dict[str, Operation] = {
     ),
 }
 
-# (backend, ((operation, implementation), ...)); the generation makes old choices unreachable after register_kernel
-_setting: ContextVar[tuple[str, tuple[tuple[str, str], ...]] | None] = ContextVar("lamella_backend", default=None)
-_default: tuple[str, tuple[tuple[str, str], ...]] = ("auto", ())
+
+class Setting(NamedTuple):
+    """What a choice depends on besides the problem: a part of its key."""
+
+    backend: str = "auto"
+    overrides: tuple[tuple[str, str], ...] = ()  # (operation, implementation)
+    winograd: bool = True
+
+
+# the generation makes old choices unreachable after register_kernel
+_setting: ContextVar[Setting | None] = ContextVar("lamella_setting", default=None)
+_default = Setting()
 _generation = 0
 
 
-def _checked(backend: str, overrides: dict[str, str]) -> tuple[str, tuple[tuple[str, str], ...]]:
+class _Choice:
+    """Changes some fields of the setting: of the default when made, of a block's own when used in ``with``."""
+
+    def __init__(self, **fields: Any):
+        global _default
+        self._fields = fields
+        self._before = _default
+        self._new = _default = _default._replace(**fields)
+
+    def __enter__(self) -> Self:
+        global _default
+        if _default is self._new:
+            _default = self._before
+        self._token = _setting.set((_setting.get() or _default)._replace(**self._fields))
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        _setting.reset(self._token)
+
+
+def _checked(backend: str, overrides: dict[str, str]) -> dict[str, Any]:
     if backend not in BACKENDS:
         raise ValueError(f"use_backend: expected one of {', '.join(BACKENDS)}, got {backend!r}")
     if backend == "numba" and importlib.util.find_spec("numba") is None:
@@ -150,10 +184,10 @@ def _checked(backend: str, overrides: dict[str, str]) -> tuple[str, tuple[tuple[
         names = [row.name for row in OPERATIONS[operation].implementations]
         if name not in names:
             raise ValueError(f"use_backend: {operation} has no implementation {name!r}; there are {', '.join(names)}")
-    return backend, tuple(sorted(overrides.items()))
+    return {"backend": backend, "overrides": tuple(sorted(overrides.items()))}
 
 
-class use_backend:
+class use_backend(_Choice):
     """Choose who computes: globally when called, until the end of the block when used in ``with``.
 
     Parameters
@@ -173,20 +207,29 @@ class use_backend:
     """
 
     def __init__(self, backend: str = "auto", **overrides: str):
-        global _default
-        self._new = _checked(backend, overrides)
-        self._before = _default
-        _default = self._new
+        super().__init__(**_checked(backend, overrides))
 
-    def __enter__(self) -> use_backend:
-        global _default
-        if _default is self._new:
-            _default = self._before
-        self._token = _setting.set(self._new)
-        return self
 
-    def __exit__(self, *exc: object) -> None:
-        _setting.reset(self._token)
+class allow_winograd(_Choice):
+    """Allow or refuse Winograd convolutions: globally when called, until the end of the block when used in ``with``.
+
+    They multiply a quarter (algorithm "winograd_f4") or less than half ("winograd_f2") of what the formula says, and lose one to two of
+    float32's seven digits. They are allowed unless the environment variable LAMELLA_ALLOW_WINOGRAD is 0. Where they are refused,
+    asking for one by ``algorithm=`` or ``use_backend`` is a RuntimeError.
+
+    Parameters
+    ----------
+    allowed : bool
+
+    Examples
+    --------
+    >>> import lamella
+    >>> with lamella.allow_winograd(False):
+    ...     out = lamella.functional.conv2d(np.ones((1, 64, 8, 8)), np.ones((64, 64, 3, 3)))
+    """
+
+    def __init__(self, allowed: bool):
+        super().__init__(winograd=bool(allowed))
 
 
 def get_backend() -> str:
@@ -199,11 +242,13 @@ def get_backend() -> str:
     ...     lamella.get_backend()
     'reference'
     """
-    return (_setting.get() or _default)[0]
+    return (_setting.get() or _default).backend
 
 
 if os.environ.get("LAMELLA_BACKEND"):
-    _default = _checked(os.environ["LAMELLA_BACKEND"], {})
+    use_backend(os.environ["LAMELLA_BACKEND"])
+if os.environ.get("LAMELLA_ALLOW_WINOGRAD"):
+    allow_winograd(os.environ["LAMELLA_ALLOW_WINOGRAD"] != "0")
 
 
 def _load(operation: str, row: Implementation, pass_: str, p: Problem) -> Kernel | None:
@@ -220,10 +265,21 @@ def _load(operation: str, row: Implementation, pass_: str, p: Problem) -> Kernel
     return Kernel(row.name, function, shared, per_thread)
 
 
-def candidates(operation: str, pass_: str, p: Problem, backend: str = "auto") -> list[Implementation]:
+def _allowed(row: Implementation, p: Problem, winograd: bool) -> bool:
+    """Whether the caller's wishes leave an implementation eligible; the reference computes whatever algorithm was asked for."""
+    if not winograd and row.algorithm.startswith("winograd"):
+        return False
+    return p.algorithm in ("auto", row.algorithm)
+
+
+def candidates(operation: str, pass_: str, p: Problem, backend: str = "auto", winograd: bool = True) -> list[Implementation]:
     """The implementations of a backend that accept the problem, best first for this pass."""
     kinds = {"auto": ("user", "cython", "reference")}.get(backend, (backend,))
-    accepted = [row for row in OPERATIONS[operation].implementations if row.backend in kinds and row.accepts(p)]
+    accepted = [
+        row
+        for row in OPERATIONS[operation].implementations
+        if row.backend in kinds and row.accepts(p) and (backend == "reference" or _allowed(row, p, winograd))
+    ]
     return sorted(accepted, key=lambda row: (kinds.index(row.backend), row.cost(pass_, p, ISA)))
 
 
@@ -237,17 +293,29 @@ def select(operation: str, pass_: str, p: Problem) -> Kernel:
     return kernel
 
 
-def _select(operation: str, pass_: str, p: Problem, backend: str, overrides: tuple[tuple[str, str], ...]) -> Kernel:
+def _select(operation: str, pass_: str, p: Problem, backend: str, overrides: tuple[tuple[str, str], ...], winograd: bool) -> Kernel:
+    if p.algorithm != "auto":
+        names = dict.fromkeys(row.algorithm for row in OPERATIONS[operation].implementations)
+        if p.algorithm not in names:
+            raise ValueError(f"{operation}: algorithm must be auto or one of {', '.join(names)}; got {p.algorithm!r}")
     if name := dict(overrides).get(operation):
         row = next(row for row in OPERATIONS[operation].implementations if row.name == name)
+        if not winograd and row.algorithm.startswith("winograd"):
+            raise RuntimeError(f"{operation}: {name}, forced by use_backend, is refused by allow_winograd(False)")
         kernel = _load(operation, row, pass_, p) if row.accepts(p) else None
         if kernel is None:
             raise RuntimeError(f"{operation}: {name}, forced by use_backend, has no {pass_} for {p}")
         return kernel
-    for row in candidates(operation, pass_, p, backend):
+    for row in candidates(operation, pass_, p, backend, winograd):
         kernel = _load(operation, row, pass_, p)
         if kernel is not None:
             return kernel
+    if p.algorithm != "auto":
+        if not winograd and p.algorithm.startswith("winograd"):
+            raise RuntimeError(f"{operation}: algorithm={p.algorithm!r} is refused by allow_winograd(False)")
+        raise ValueError(
+            f"{operation}: algorithm={p.algorithm!r} of the backend {backend!r} does not apply to {p}; algorithm='auto' finds one that does"
+        )
     raise RuntimeError(f"{operation}: the backend {backend!r} has no {pass_} for {p}; use_backend('auto') has one")
 
 

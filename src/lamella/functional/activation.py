@@ -29,6 +29,15 @@ def _backward(saved: Any, g: np.ndarray, needs: tuple[bool, ...]) -> tuple[np.nd
     return (dx,)
 
 
+def before_activation(p: Any, out: np.ndarray, g: np.ndarray) -> np.ndarray:
+    """The gradient before the activation that problem p fused into `out`, dense."""
+    inner = empty_like(out)
+    problem = ActivationProblem.of(out.size, out.dtype, p.activation, p.slope if p.activation == "leaky_relu" else 0.0)
+    # the sign of a leaky_relu's output is that of its input, so the output serves for all of them
+    select("activation", "backward", problem)(problem, like(g, out), out, inner)
+    return inner
+
+
 _OPERATIONS = {name: Operation(name, _forward, _backward) for name in FUNCTIONS}
 
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from lamella.functional.activation import before_activation
 from lamella.layout import c_contiguous, channels_last, empty_channels_last, operand, same_dtype
 from lamella.problems import Conv2dProblem
 from lamella.problems.conv2d import pair
@@ -14,7 +15,15 @@ from lamella.tensor import Operation, apply
 
 
 def _conv2d_forward(
-    x: Any, w: Any, b: Any, stride: tuple[int, int], padding: tuple[int, int] | str, dilation: tuple[int, int], groups: int
+    x: Any,
+    w: Any,
+    b: Any,
+    stride: tuple[int, int],
+    padding: tuple[int, int] | str,
+    dilation: tuple[int, int],
+    groups: int,
+    activation: str,
+    algorithm: str,
 ) -> tuple[np.ndarray, Any]:
     x, w = operand(np.asarray(x), "conv2d"), operand(np.asarray(w), "conv2d", "weight")
     if b is not None:
@@ -23,7 +32,7 @@ def _conv2d_forward(
     unbatched = x.ndim == 3
     if unbatched:
         x = x[None]
-    p = Conv2dProblem.of(x.shape, w.shape, dtype, b is not None, stride, padding, dilation, groups)
+    p = Conv2dProblem.of(x.shape, w.shape, dtype, b is not None, stride, padding, dilation, groups, activation, algorithm)
     if b is not None:
         if b.shape != (p.oc,):
             raise ValueError(f"conv2d: expected bias of shape ({p.oc},) for {p.oc} output channels, got {b.shape}")
@@ -31,12 +40,14 @@ def _conv2d_forward(
     x, w = channels_last(x), c_contiguous(w)
     out = empty_channels_last(p.out_shape, dtype)
     select("conv2d", "forward", p)(p, x, w, b, out)
-    return (out[0] if unbatched else out), (p, x, w, unbatched)
+    return (out[0] if unbatched else out), (p, x, w, out if p.act else None, unbatched)
 
 
 def _conv2d_backward(saved: Any, g: np.ndarray, needs: tuple[bool, ...]) -> tuple[np.ndarray | None, ...]:
-    p, x, w, unbatched = saved
+    p, x, w, out, unbatched = saved
     g = channels_last(g[None] if unbatched else g)
+    if out is not None:
+        g = before_activation(p, out, g)
     dx = dw = db = None
     if needs[0]:
         dx = empty_channels_last(p.x_shape, p.dtype)
@@ -61,10 +72,12 @@ def conv2d(
     padding: int | tuple[int, int] | str = 0,
     dilation: int | tuple[int, int] = 1,
     groups: int = 1,
+    activation: str = "none",
+    algorithm: str = "auto",
 ) -> Any:
     """Convolve images with a bank of filters (cross-correlation: the filters are not flipped).
 
-    out[n, o, y, x] = bias[o] + sum_{c, i, j} input[n, c, y*sh - ph + i*dh, x*sw - pw + j*dw] * weight[o, c, i, j]
+    out[n, o, y, x] = activation(bias[o] + sum_{c, i, j} input[n, c, y*sh - ph + i*dh, x*sw - pw + j*dw] * weight[o, c, i, j])
 
     Parameters
     ----------
@@ -76,6 +89,11 @@ def conv2d(
         Zeros on each side; "same" keeps the size and needs stride 1.
     groups : int
         Divides both channel numbers; group g of the outputs sees only group g of the inputs.
+    activation : {"none", "relu", "leaky_relu", "sigmoid", "tanh"}
+        Applied before the output is stored. The slope of leaky_relu is 0.01.
+    algorithm : {"auto", "direct", "im2col", "depthwise", "ref"}
+        "auto" ranks those that apply by a cost model of shapes and instruction set. The others force one, in every pass
+        (the backend "reference" computes all of them by the formula).
 
     Returns
     -------
@@ -85,7 +103,7 @@ def conv2d(
     Raises
     ------
     ValueError
-        Shapes that do not fit, a kernel larger than the padded input, groups that do not divide.
+        Shapes that do not fit, a kernel larger than the padded input, groups that do not divide, an algorithm that does not apply.
     TypeError
         A dtype other than float32 and float64, or mixed dtypes.
 
@@ -106,4 +124,4 @@ def conv2d(
     dilation = pair(dilation, "conv2d", "dilation", 1)
     if not isinstance(padding, str):
         padding = pair(padding, "conv2d", "padding", 0)
-    return apply(_CONV2D, (input, weight, bias), stride, padding, dilation, groups)
+    return apply(_CONV2D, (input, weight, bias), stride, padding, dilation, groups, activation, algorithm)

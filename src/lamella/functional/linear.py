@@ -8,9 +8,10 @@ from typing import Any
 import numpy as np
 
 from lamella.functional._broadcast import unbroadcast
+from lamella.functional.activation import before_activation
 from lamella.layout import operand, same_dtype
 from lamella.memory import empty
-from lamella.problems import ACTIVATIONS, ActivationProblem, GemmProblem
+from lamella.problems import ACTIVATIONS, GemmProblem
 from lamella.registry import select
 from lamella.tensor import Operation, apply
 
@@ -233,11 +234,7 @@ def _gemm_forward(
 def _gemm_backward(saved: Any, g: np.ndarray, needs: tuple[bool, ...]) -> tuple[np.ndarray | None, ...]:
     a, b, out, p, trans_a, trans_b, beta = saved
     if out is not None:
-        activation = ActivationProblem.of(out.size, out.dtype, p.activation, p.slope if p.activation == "leaky_relu" else 0.0)
-        inner = np.empty_like(out)
-        # the sign of a leaky_relu's output is that of its input, so the output serves for all of them
-        select("activation", "backward", activation)(activation, np.ascontiguousarray(g), out, inner)
-        g = inner
+        g = before_activation(p, out, g)
     op_a, op_b = a.T if trans_a else a, b.T if trans_b else b
     da = db = dc = dbias = None
     if needs[0]:

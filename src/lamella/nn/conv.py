@@ -26,6 +26,7 @@ class Conv2d(Module):
     bias : bool
     padding_mode : {"zeros"}
     dtype : optional, default float32
+    algorithm : str, of `lamella.functional.conv2d`: "auto" unless one is to be forced
 
     Attributes
     ----------
@@ -57,6 +58,7 @@ class Conv2d(Module):
         bias: bool = True,
         padding_mode: str = "zeros",
         dtype: Any = None,
+        algorithm: str = "auto",
     ):
         super().__init__()
         for name, value in (("in_channels", in_channels), ("out_channels", out_channels), ("groups", groups)):
@@ -76,7 +78,7 @@ class Conv2d(Module):
         self.kernel_size = pair(kernel_size, "Conv2d", "kernel_size", 1)
         self.stride = pair(stride, "Conv2d", "stride", 1)
         self.dilation = pair(dilation, "Conv2d", "dilation", 1)
-        self.padding_mode = padding_mode
+        self.padding_mode, self.algorithm = padding_mode, algorithm
         if padding == "same" and self.stride != (1, 1):
             raise ValueError(f"Conv2d: padding='same' needs stride 1, got {stride}; give the padding as numbers")
         self.weight = Parameter(empty(out_channels, in_channels // groups, *self.kernel_size, dtype=dtype))
@@ -93,7 +95,7 @@ class Conv2d(Module):
             init.default_bias_(self.bias, self.weight)
 
     def forward(self, input: Any) -> Any:
-        return F.conv2d(input, self.weight, self.bias, self.stride, self.padding, self.dilation, self.groups)
+        return F.conv2d(input, self.weight, self.bias, self.stride, self.padding, self.dilation, self.groups, algorithm=self.algorithm)
 
     def extra_repr(self) -> str:
         text = f"{self.in_channels}, {self.out_channels}, kernel_size={self.kernel_size}, stride={self.stride}"
@@ -103,4 +105,6 @@ class Conv2d(Module):
             text += f", dilation={self.dilation}"
         if self.groups != 1:
             text += f", groups={self.groups}"
+        if self.algorithm != "auto":
+            text += f", algorithm={self.algorithm}"
         return text + ("" if self.bias is not None else ", bias=False")

@@ -23,6 +23,7 @@ class Problem:
     flops : int, multiplications and additions of the forward pass
     bytes : int, bytes read and written by the forward pass, each once
     choices : dict, filled by lamella.registry: what was selected for this problem
+    algorithm : str, "auto" or the only algorithm that may compute it (an implementation's name without its prefix)
     """
 
     operation: ClassVar[str]
@@ -35,6 +36,7 @@ class Problem:
     bytes: int
     choices: dict[Any, Any]
     args: tuple
+    algorithm: str = "auto"
 
     @classmethod
     @lru_cache(maxsize=4096)

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from lamella.problems.activation import ACTIVATIONS
 from lamella.problems.base import Problem
 
 
@@ -24,16 +25,18 @@ def pair(value: Any, operation: str, name: str, least: int) -> tuple[int, int]:
 
 
 class Conv2dProblem(Problem):
-    """out[n, o, y, x] = b[o] + sum over c, i, j of x[n, c, y*sh - ph + i*dh, x*sw - pw + j*dw] * w[o, c, i, j], group by group.
+    """out[n, o, y, x] = act(b[o] + sum over c, i, j of x[n, c, y*sh - ph + i*dh, x*sw - pw + j*dw] * w[o, c, i, j]), group by group.
 
     Parameters of `of`: shape of x (mb, ic, ih, iw), shape of w (oc, ic // groups, kh, kw), dtype, whether there is a bias,
-    (sh, sw), padding as (ph, pw), "valid" or "same", (dh, dw), groups. ph and pw are the rows above and columns to the left; those below
+    (sh, sw), padding as (ph, pw), "valid" or "same", (dh, dw), groups, activation (one of ACTIVATIONS, applied by the forward pass; the
+    slope of leaky_relu is 0.01), algorithm. ph and pw are the rows above and columns to the left; those below
     and to the right follow from the output size ("same" with an even kernel pads one more there, as in PyTorch).
+    The gradient passes are those of the convolution alone: their g is the gradient before the activation.
     """
 
     operation = "conv2d"
-    FIELDS = ("mb", "ic", "ih", "iw", "oc", "oh", "ow", "kh", "kw", "sh", "sw", "ph", "pw", "dh", "dw", "groups", "bias")
-    __slots__ = (*FIELDS, "x_shape", "w_shape", "out_shape")
+    FIELDS = ("mb", "ic", "ih", "iw", "oc", "oh", "ow", "kh", "kw", "sh", "sw", "ph", "pw", "dh", "dw", "groups", "bias", "act")
+    __slots__ = (*FIELDS, "x_shape", "w_shape", "out_shape", "activation", "slope", "algorithm")
 
     def __init__(
         self,
@@ -45,6 +48,8 @@ class Conv2dProblem(Problem):
         padding: tuple[int, int] | str = (0, 0),
         dilation: tuple[int, int] = (1, 1),
         groups: int = 1,
+        activation: str = "none",
+        algorithm: str = "auto",
     ):
         if len(w_shape) != 4:
             raise ValueError(f"conv2d: expected weight of 4 dimensions (out_channels, in_channels / groups, kh, kw), got shape {w_shape}")
@@ -56,6 +61,9 @@ class Conv2dProblem(Problem):
         self.mb, self.ic, self.ih, self.iw = x_shape
         self.oc, icg, self.kh, self.kw = w_shape
         self.dtype, self.bias, self.groups = np.dtype(dtype), bool(bias), groups
+        if activation not in ACTIVATIONS:
+            raise ValueError(f"conv2d: activation must be one of {', '.join(ACTIVATIONS)}, got {activation!r}")
+        self.activation, self.act, self.slope, self.algorithm = activation, ACTIVATIONS[activation], 0.01, algorithm
         if groups < 1:
             raise ValueError(f"conv2d: expected groups of at least 1, got {groups}")
         if self.oc % groups or self.ic % groups:
