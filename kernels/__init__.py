@@ -18,7 +18,8 @@ Who uses what (-> calls, ~> includes)
     softmax, optimizer  cy_*, conv2d.cy_depthwise ------------+~> _common/vmath.pxd   exp, tanh, ... on registers
     gemm.cy_packed, reorder.cy_blocked ~> _common/transpose.pxd                    squares transposed in registers
     every cy_*  --------------------> _common/pool.pyx (parallel_for)  <--- every nb_*, by the addresses of its tasks
-    every nb_*  --------------------> _common/nb.py                        the same tile and registers, emitted as LLVM IR
+    every nb_*  --------------------> _common/nb.py, program.pyx           tasks, and their calls
+    most nb_*  ---------------------> _common/nb_simd.py, nb_math.py, nb_tile.py    the same registers, functions and tile as LLVM IR
 
 Nothing here imports from the rest of lamella; of the rest, only lamella.registry and lamella.testing import from here.
 """

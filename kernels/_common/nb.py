@@ -1,10 +1,15 @@
 """What the Numba kernels share: tasks for the thread pool, and memory by address.
 
-A kernel's Python function packs addresses, sizes and doubles into one *context*
-of 8-byte words and runs a *task* over it:
+A kernel's *program* is worked out once per problem: a *context* of 8-byte words, which holds addresses, sizes and doubles, and the stages
+that run *tasks* over it. A call then costs less than a microsecond (_common/program.pyx):
 
-    ctx = context(x, out, p.n, p.slope)                    arrays give their address
-    run(tasks(np.dtype("float32")), ctx, ntasks, nanoseconds)
+    @lru_cache(4096)
+    def forward_program(p):
+        x, out = Argument(0), Argument(1)                  the kernel's arrays, whose addresses each call fills in
+        return program([x, out, p.n, p.slope], Stage(work(p.dtype), ntasks, nanoseconds))
+
+    def forward(p, x, out, scratch):
+        forward_program(p)(x, out, scratch)
 
     @task                                                  compiled as void (void *ctx, int64 task, int64 slot)
     def work(ctx, task, slot):
@@ -20,6 +25,7 @@ of the instruction set, and of the values that its factory gave it. KEY is the p
 """
 
 import hashlib
+from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
 from types import BuiltinFunctionType, FunctionType, ModuleType
@@ -27,6 +33,7 @@ from types import BuiltinFunctionType, FunctionType, ModuleType
 import numpy as np
 from lamella.kernels import ISA
 from lamella.kernels._common import pool
+from lamella.kernels._common.program import Program
 from numba import carray, njit, types
 from numba.core.ccallback import CFunc
 from numba.extending import intrinsic
@@ -152,6 +159,53 @@ def array_u8(address):
 def floats_of(dtype):
     """array_f32 or array_f64."""
     return array_f32 if dtype == np.float32 else array_f64
+
+
+@dataclass(frozen=True)
+class Argument:
+    """A word that each call fills in: the address of one of its arrays (None: 0) plus `offset` bytes, or the array's stride along `axis` in elements."""
+
+    number: int
+    offset: int = 0
+    axis: int = -1
+
+    def at(self, offset):
+        return replace(self, offset=offset)
+
+    def stride(self, axis):
+        return replace(self, axis=axis)
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A task, how often it runs, how long that would take one thread in ns, what it takes of the scratch per slot, and words that change before it."""
+
+    task: CFunc
+    ntasks: int
+    nanoseconds: float
+    per_slot: int = 0
+    settings: dict = field(default_factory=dict)
+
+
+def program(words, *stages, shared=0):
+    """The program of these words and stages: call it with the kernel's arrays, the scratch last. Of the scratch, slots begin at `shared`."""
+    arguments = [(i, word) for i, word in enumerate(words) if isinstance(word, Argument)]
+    settings = [item for stage in stages for item in stage.settings.items()]
+    ends = np.cumsum([0, *(len(stage.settings) for stage in stages)])
+    return Program(
+        context(*(0 if isinstance(word, Argument) else word for word in words)),
+        _table([(i, word.number, word.axis, word.offset) for i, word in arguments], 4),
+        _table([(s.task.address, s.ntasks, s.per_slot, start, end) for s, start, end in zip(stages, ends, ends[1:])], 5),
+        np.array([float(stage.nanoseconds) for stage in stages]),
+        _table(settings, 2),
+        shared,
+        1 + max((word.number for _, word in arguments), default=0),
+        (words, stages),
+    )
+
+
+def _table(rows, columns):
+    return np.array(rows, np.int64).reshape(-1, columns)
 
 
 def context(*words):

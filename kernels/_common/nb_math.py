@@ -1,25 +1,25 @@
-"""exp, log, tanh and the logistic function for Numba tasks: the arithmetic of vmath.pxd, an element at a time.
+"""exp, log, tanh and the logistic function for Numba tasks: the arithmetic of vmath.pxd.
 
-    f = math_of(np.dtype("float32"))      f.exp(x), f.log(x), f.tanh(x), f.sigmoid(x); f.key(x), f.value(key) for maxima
+    f = math_of(np.dtype("float32"))            f.exp(x), f.log(x), f.tanh(x), f.sigmoid(x) of a number
+    f = math_of(np.dtype("float32"), 1)         of a vector of one register (nb_simd.py)
 
-Shapes   numbers in, numbers out
+Shapes   numbers in, numbers out; vectors in, vectors out
 Loops    none: NumPy's functions become calls of the C library in a task, which keep a loop scalar; these have no branches and no
          calls, so LLVM turns a loop over them into vector code
 Bounds   and limits as in vmath.pxd, and tested with it
 
 Only contraction (a * b + c in one instruction) is allowed to the compiler: adding and subtracting ROUND rounds to a whole number,
-which any reassociation would undo. `key` maps floats to integers of the same order, and NaN (its sign bit clear) above all of them: LLVM vectorises a
-maximum of integers, but not one of floats in which NaN counts.
+which any reassociation would undo.
 """
 
 from functools import cache
-from types import SimpleNamespace
 
 import numpy as np
+from lamella.kernels import ISA
 from lamella.kernels._common.nb import inline
+from lamella.kernels._common.nb_simd import Vector, declare, lanes, maximum, minimum, namespace, operation, select
 from llvmlite import ir
 from numba import types
-from numba.extending import intrinsic
 
 EXP = {
     np.float32: (0.0013926213466332443, 0.0083632029715758549, 0.041666554437685939, 0.16666576845993976, 0.5),
@@ -48,71 +48,52 @@ def _integers(real):
 
 
 @cache
-def _bit_operations(real):
+def _bit_operations(real, registers):
     """Operations on the bits of a float, in its own width (Numba's integers would widen to 64 bits)."""
-    number, integer, width, digits, one, half = _integers(real)
-
-    def unary(result, code):
-        @intrinsic
-        def operation(typingctx, x):
-            def codegen(context, builder, signature, args):
-                return code(builder, args[0], context.get_value_type(result))
-
-            return result(integer if x == integer else number), codegen
-
-        return operation
+    number, _, width, digits, one, half = _integers(real)
+    integer, floating = ir.IntType(width), ir.FloatType() if real is np.float32 else ir.DoubleType()
+    count = registers * lanes(real)
+    if registers:
+        number, integer, floating = Vector(number, count), ir.VectorType(integer, count), ir.VectorType(floating, count)
 
     def const(value):
-        return ir.Constant(ir.IntType(width), value)
+        return ir.Constant(integer, [value] * count if registers else value)
 
-    def to_bits(b, x):
-        return b.bitcast(x, ir.IntType(width))
-
-    def pow2(b, x, to):
-        return b.bitcast(b.add(b.shl(to_bits(b, x), const(digits)), const(one)), to)
+    def bits(b, x):
+        return b.bitcast(x, integer)
 
     def shifted(b, x):
-        return b.add(to_bits(b, x), const(one - half))
+        return b.add(bits(b, x), const(one - half))
 
-    def exponent(b, x, to):
-        return b.sitofp(b.sub(b.lshr(shifted(b, x), const(digits)), const(one >> digits)), to)
+    def pow2(b, x):
+        return b.bitcast(b.add(b.shl(bits(b, x), const(digits)), const(one)), floating)
 
-    def mantissa(b, x, to):
-        return b.bitcast(b.add(b.and_(shifted(b, x), const((1 << digits) - 1)), const(half)), to)
+    def exponent(b, x):
+        return b.sitofp(b.sub(b.lshr(shifted(b, x), const(digits)), const(one >> digits)), floating)
 
-    def flip(b, i):
-        bits = width - 1
-        return b.xor(i, b.and_(b.ashr(i, const(bits)), const((1 << bits) - 1)))
+    def mantissa(b, x):
+        return b.bitcast(b.add(b.and_(shifted(b, x), const((1 << digits) - 1)), const(half)), floating)
 
-    def key(b, x, to):
-        return flip(b, to_bits(b, x))
+    def magnitude(b, x):
+        return b.bitcast(b.and_(bits(b, x), const((1 << (width - 1)) - 1)), floating)
 
-    def value(b, i, to):
-        return b.bitcast(flip(b, i), to)
+    def copysign(b, x, y):
+        return b.bitcast(b.or_(bits(b, x), b.and_(bits(b, y), const(-1 << (width - 1)))), floating)
 
-    def magnitude(b, x, to):
-        return b.bitcast(b.and_(to_bits(b, x), const((1 << (width - 1)) - 1)), to)
+    def scalef(b, x, n):
+        name = f"llvm.x86.avx512.mask.scalef.p{'s' if real is np.float32 else 'd'}.512"
+        mask = ir.IntType(count)
+        function = declare(b, name, floating, [floating, floating, floating, mask, ir.IntType(32)])
+        return b.call(function, [x, n, x, ir.Constant(mask, -1), ir.Constant(ir.IntType(32), 4)])
 
-    def with_sign(b, x, y, to):
-        bits = width - 1
-        return b.bitcast(b.or_(to_bits(b, x), b.and_(to_bits(b, y), const(-1 << bits))), to)
-
-    @intrinsic
-    def copysign(typingctx, x, y):
-        def codegen(context, builder, signature, args):
-            return with_sign(builder, *args, context.get_value_type(number))
-
-        return number(number, number), codegen
-
-    return SimpleNamespace(
-        pow2=unary(number, pow2), exponent=unary(number, exponent), mantissa=unary(number, mantissa), key=unary(integer, key),
-        value=unary(number, value), magnitude=unary(number, magnitude), copysign=copysign,
-    )  # fmt: skip
+    unary = {f.__name__: operation(number, (number,), f) for f in (pow2, exponent, mantissa, magnitude)}
+    binary = {f.__name__: operation(number, (number, number), f) for f in (copysign, scalef)}
+    return namespace(f"bits_{number}", **unary, **binary)
 
 
 @cache
-def math_of(dtype):
-    """The functions for float32 or float64."""
+def math_of(dtype, registers=0):
+    """The functions for float32 or float64; of vectors of so many registers."""
     real = np.float32 if dtype == np.float32 else np.float64
     double = real is np.float64
     e = tuple(real(v) for v in EXP[real])
@@ -122,8 +103,8 @@ def math_of(dtype):
     zero, half, one, two, inf, nan = (real(v) for v in (0, 0.5, 1, 2, np.inf, np.nan))
     tiny, fifty_four = np.finfo(real).tiny, real(54)
     top, bottom, flat = (real(710), real(-746), real(19.1)) if double else (real(89), real(-104), real(9.1))
-    bits = _bit_operations(real)
-    pow2, exponent, mantissa, magnitude, copysign = bits.pow2, bits.exponent, bits.mantissa, bits.magnitude, bits.copysign
+    bits = _bit_operations(real, registers)
+    instruction = ISA == "v4" and registers == 1
 
     @inline(fastmath=CONTRACT)
     def exp_poly(r):
@@ -138,13 +119,14 @@ def math_of(dtype):
     @inline(fastmath=CONTRACT)
     def scale(v, n):
         """v * 2^n in two steps, as 2^n itself may be out of range."""
+        if instruction:
+            return bits.scalef(v, n)
         first = n * half + magic
-        return v * pow2(first) * pow2(n - (first - magic) + magic)
+        return v * bits.pow2(first) * bits.pow2(n - (first - magic) + magic)
 
     @inline(fastmath=CONTRACT)
     def exp(x):
-        x = top if x > top else x
-        x = bottom if x < bottom else x
+        x = maximum(bottom, minimum(top, x))
         n = (x * log2e + magic) - magic
         r = (x - n * high) - n * low
         return scale(exp_poly(r) + one, n)
@@ -152,9 +134,9 @@ def math_of(dtype):
     @inline(fastmath=CONTRACT)
     def log(x):
         small = x < tiny
-        u = x * lift if small else x
-        n = exponent(u) - (fifty_four if small else zero)
-        f = mantissa(u) - one
+        u = select(small, x * lift, x)
+        n = bits.exponent(u) - select(small, fifty_four, zero)
+        f = bits.mantissa(u) - one
         s = f / (f + two)
         z = s * s
         h = f * f * half
@@ -164,9 +146,9 @@ def math_of(dtype):
             p = ((g[0] * z + g[1]) * z + g[2]) * z + g[3]
         y = s * (z * p + h)
         y = n * high + (f - (h - (y + n * low)))
-        y = y if x < inf else x
-        y = -inf if x == zero else y
-        return nan if x < zero else y
+        y = select(x < inf, y, x)
+        y = select(x == zero, -inf, y)
+        return select(x < zero, nan, y)
 
     @inline(fastmath=CONTRACT)
     def sigmoid(x):
@@ -174,12 +156,11 @@ def math_of(dtype):
 
     @inline(fastmath=CONTRACT)
     def tanh(x):
-        a = magnitude(x)
-        a = flat if a > flat else a
+        a = minimum(flat, bits.magnitude(x))
         a = a + a
         n = (a * log2e + magic) - magic
-        power = pow2(n + magic)
+        power = bits.pow2(n + magic)
         d = exp_poly((a - n * high) - n * low) * power + (power - one)
-        return copysign(d / (d + two), x)
+        return bits.copysign(d / (d + two), x)
 
-    return SimpleNamespace(exp=exp, log=log, sigmoid=sigmoid, tanh=tanh, key=bits.key, value=bits.value)
+    return namespace(f"math_{bits.__name__}", exp=exp, log=log, sigmoid=sigmoid, tanh=tanh)

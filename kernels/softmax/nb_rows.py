@@ -5,72 +5,92 @@
 Shapes   x, g, y, out, dx (rows, classes); target (rows,) int64 or (rows, classes); weight (classes,); stats (rows, 2)
 Storage  C-contiguous: the classes of a row lie side by side
 Loops    tasks of about BLOCK elements, whole rows; per row one pass for the maximum, one for the exponentials and their sum, one to
-         scale. Rows are indexed from 0: an index that could be negative would be corrected at every access
-Sums     along a row by LLVM's vectoriser, which `reassoc`, on these sums alone, allows to split them; over rows in float64 per
-         task, combined in the order of the tasks
-Edges    LLVM's scalar remainder loop: rows of few classes gain nothing from vectors
+         scale: a row is in L1 from the first pass on
+Edges    the last register of a row is masked; a row of few classes is one masked register from end to end
+Sums     over rows in float64 per task, combined in the order of the tasks by a stage of its own (`total_task`), which also
+         divides; what the gradient divides by is brought into the context by `divisor_task`
 Cost     one exponential per element, forward and backward
 """
 
-from functools import cache
+from functools import cache, lru_cache
 
 import numpy as np
-from lamella.kernels._common.nb import array_f64, array_i64, context, doubles, floats_of, inline, ints, run, task
+from lamella.kernels._common.nb import Argument, Stage, array_f64, array_i64, doubles, floats_of, inline, ints, program, task
 from lamella.kernels._common.nb_math import math_of
+from lamella.kernels._common.nb_simd import VECTOR_BYTES, maximum, select, simd
 
-BLOCK = 8192
+BLOCK = 8192  # elements of a task
 NONE, SUM, MEAN = 0, 1, 2
-SPLIT = {"reassoc", "contract"}
 # words of the context; the doubles follow the integers
-ROWS, CLASSES, PER_TASK, IGNORE, REDUCTION, X, G, TARGET, WEIGHT, STATS, OUT, PARTIAL, SMOOTHING, WEIGHTS, DIVISOR = range(15)
+(
+    ROWS, CLASSES, PER_TASK, TASKS, IGNORE, REDUCTION, SOFT, X, G, TARGET, WEIGHT, STATS, OUT, TOTAL, PARTIAL, SMOOTHING, WEIGHTS, DIVISOR,
+) = range(18)  # fmt: skip
 
 
 @cache
 def row_functions(dtype):
-    """max, sum of exp(x - m), and the two weighted sums of a row."""
-    f = math_of(dtype)
-    exp, key, value = f.exp, f.key, f.value
-    real = np.float32 if dtype == np.float32 else np.float64
-    zero, lowest = real(0), real(-np.inf)
+    """(row_max, row_exp, row_sum of g or g * y, smoothed weights of a register); x, y, g, out are addresses."""
+    v, exp = simd(dtype), math_of(dtype, 1).exp
+    lanes = v.lanes
+    lowest, one = dtype.type(-np.inf), dtype.type(1)
 
     @inline
     def row_max(x, n):
-        m = key(lowest)
-        for i in range(n):
-            k = key(x[i])
-            m = k if k > m else m
-        return value(m)
+        m = v.set(lowest)
+        for i in range(n // lanes):
+            m = maximum(m, v.load(x + i * VECTOR_BYTES))
+        left = n % lanes
+        if left:
+            m = maximum(m, select(v.head(left), v.load_n(x + n // lanes * VECTOR_BYTES, left), m))
+        return v.largest(m)
 
-    @inline(fastmath=SPLIT)
-    def row_exp(x, n, m):
-        s = zero
-        for i in range(n):
-            s += exp(x[i] - m)
-        return s
+    @inline
+    def row_exp(x, n, m, out):
+        """The sum of exp(x - m); the terms are stored where out is given."""
+        s = v.zero()
+        for i in range(n // lanes):
+            e = exp(v.load(x + i * VECTOR_BYTES) - m)
+            s = s + e
+            if out != 0:
+                v.store(out + i * VECTOR_BYTES, e)
+        left = n % lanes
+        if left:
+            at = n // lanes * VECTOR_BYTES
+            e = exp(v.load_n(x + at, left) - m)
+            s = s + select(v.head(left), e, v.zero())
+            if out != 0:
+                v.store_n(out + at, left, e)
+        return v.sum(s)
 
-    @inline(fastmath=SPLIT)
-    def row_sum(x, n):
-        s = zero
-        for i in range(n):
-            s += x[i]
-        return s
+    @inline
+    def row_sum(g, y, n):
+        """The sum of g, or of g * y where y is given."""
+        s = v.zero()
+        for i in range(0, n, lanes):
+            left = min(n - i, lanes)
+            at = i // lanes * VECTOR_BYTES
+            a = v.load_n(g + at, left)
+            s = s + (a * v.load_n(y + at, left) if y != 0 else a)
+        return v.sum(s)
 
-    @inline(fastmath=SPLIT)
-    def row_product(x, y, n):
-        s = zero
-        for i in range(n):
-            s += x[i] * y[i]
-        return s
+    @inline
+    def smoothed(q, w, at, left, keep, spread):
+        """w_c (keep q_c + spread) of a register of classes, 0 beyond the row; without q or w 1."""
+        p = select(v.head(left), spread if q != 0 else one, v.zero())
+        if q != 0:
+            p = v.fma(v.load_n(q + at, left), v.set(keep), p)
+        return p * v.load_n(w + at, left) if w != 0 else p
 
-    return exp, row_max, row_exp, row_sum, row_product
+    return row_max, row_exp, row_sum, smoothed
 
 
 @cache
 def plain_task(dtype, pass_):
     """softmax and log-softmax, forward and backward."""
-    array, item = floats_of(dtype), dtype.itemsize
-    real = np.float32 if dtype == np.float32 else np.float64
-    exp, row_max, row_exp, row_sum, row_product = row_functions(dtype)
+    item, real = dtype.itemsize, dtype.type
+    v, exp = simd(dtype), math_of(dtype, 1).exp
+    lanes = v.lanes
+    row_max, row_exp, row_sum, _ = row_functions(dtype)
     one = real(1)
     log_forward, forward_, backward_ = pass_ == "log_forward", pass_ == "forward", pass_ == "backward"
 
@@ -80,61 +100,57 @@ def plain_task(dtype, pass_):
         n = c[CLASSES]
         first = task * c[PER_TASK]
         for row in range(first, min(first + c[PER_TASK], c[ROWS])):
-            at = row * n * item
-            x, out = array(c[X] + at), array(c[OUT] + at)
+            x, g, out = c[X] + row * n * item, c[G] + row * n * item, c[OUT] + row * n * item
             if forward_:
-                m = row_max(x, n)
-                for i in range(n):
-                    out[i] = exp(x[i] - m)
-                scale = one / row_sum(out, n)
-                for i in range(n):
-                    out[i] = out[i] * scale
+                scale = one / row_exp(x, n, row_max(x, n), out)
             elif log_forward:
                 m = row_max(x, n)
-                logsum = real(np.log(np.float64(row_exp(x, n, m))))
-                for i in range(n):
-                    out[i] = (x[i] - m) - logsum
+                logsum = real(np.log(np.float64(row_exp(x, n, m, 0))))
             else:
-                g = array(c[G] + at)
-                if backward_:
-                    s = row_product(g, x, n)
-                    for i in range(n):
-                        out[i] = x[i] * (g[i] - s)
+                s = row_sum(g, x if backward_ else 0, n)
+            for i in range(0, n, lanes):
+                left = min(n - i, lanes)
+                at = i // lanes * VECTOR_BYTES
+                if forward_:
+                    y = v.load_n(out + at, left) * scale
+                elif log_forward:
+                    y = (v.load_n(x + at, left) - m) - logsum  # in this order the digits of the sum survive a large m
+                elif backward_:
+                    y = v.load_n(x + at, left) * (v.load_n(g + at, left) - s)
                 else:
-                    s = row_sum(g, n)
-                    for i in range(n):
-                        out[i] = g[i] - exp(x[i]) * s
+                    y = v.load_n(g + at, left) - exp(v.load_n(x + at, left)) * s
+                v.store_n(out + at, left, y)
 
     return work
 
 
 @cache
-def smoothed_sums(dtype, soft, weighted):
-    """The sum of a row's smoothed weights w_c q_c, and of them times (x - m); hard labels: q = 1."""
-    real = np.float32 if dtype == np.float32 else np.float64
-    zero, one = real(0), real(1)
+def smoothed_sums(dtype):
+    """The sum of a row's smoothed weights, and of them times (x - m)."""
+    v = simd(dtype)
+    lanes = v.lanes
+    *_, smoothed = row_functions(dtype)
 
-    @inline(fastmath=SPLIT)
+    @inline
     def sums(x, q, w, n, m, keep, spread):
-        a, b = zero, zero
-        for i in range(n):
-            v = q[i] * keep + spread if soft else one
-            if weighted:
-                v = v * w[i]
-            a += v
-            b += v * (x[i] - m)
-        return np.float64(a), np.float64(b)
+        a, b = v.zero(), v.zero()
+        for i in range(0, n, lanes):
+            left = min(n - i, lanes)
+            at = i // lanes * VECTOR_BYTES
+            p = smoothed(q, w, at, left, keep, spread)
+            a = a + p
+            b = v.fma(p, select(v.head(left), v.load_n(x + at, left), v.set(m)) - m, b)
+        return np.float64(v.sum(a)), np.float64(v.sum(b))
 
     return sums
 
 
 @cache
-def loss_task(dtype, soft, weighted):
+def loss_task(dtype):
     """Cross entropy, forward."""
-    array, item = floats_of(dtype), dtype.itemsize
-    real = np.float32 if dtype == np.float32 else np.float64
-    _, row_max, row_exp, _, _ = row_functions(dtype)
-    sums = smoothed_sums(dtype, soft, weighted)
+    array, item, real = floats_of(dtype), dtype.itemsize, dtype.type
+    row_max, row_exp, _, _ = row_functions(dtype)
+    sums = smoothed_sums(dtype)
 
     @task
     def work(ctx, task, slot):
@@ -145,24 +161,24 @@ def loss_task(dtype, soft, weighted):
         losses, weights = 0.0, 0.0
         first = task * c[PER_TASK]
         for row in range(first, min(first + c[PER_TASK], c[ROWS])):
-            x = array(c[X] + row * n * item)
+            x = c[X] + row * n * item
             m = row_max(x, n)
-            s = row_exp(x, n, m)
+            s = row_exp(x, n, m, 0)
             stats[2 * row] = m
             stats[2 * row + 1] = s
             logsum = np.log(np.float64(s))
             loss = 0.0
-            if soft:
-                plain, shifted = sums(x, array(c[TARGET] + row * n * item), weight, n, m, keep, spread)
+            if c[SOFT] != 0:
+                plain, shifted = sums(x, c[TARGET] + row * n * item, c[WEIGHT], n, m, keep, spread)
                 loss = plain * logsum - shifted
             else:
                 y = target[row]
                 if y != c[IGNORE]:
-                    w = np.float64(weight[y]) if weighted else 1.0
+                    w = np.float64(weight[y]) if c[WEIGHT] != 0 else 1.0
                     weights += w
-                    loss = (1.0 - smoothing) * w * (logsum - np.float64(x[y] - m))
+                    loss = (1.0 - smoothing) * w * (logsum - np.float64(array(x)[y] - m))
                     if smoothing != 0.0:
-                        plain, shifted = sums(x, x, weight, n, m, keep, spread)
+                        plain, shifted = sums(x, 0, c[WEIGHT], n, m, keep, spread)
                         loss += smoothing / n * (plain * logsum - shifted)
             losses += loss
             if c[REDUCTION] == NONE:
@@ -175,88 +191,122 @@ def loss_task(dtype, soft, weighted):
 
 
 @cache
-def gradient_task(dtype, soft, weighted):
-    """Cross entropy, backward."""
-    array, item = floats_of(dtype), dtype.itemsize
-    real = np.float32 if dtype == np.float32 else np.float64
-    exp, *_ = row_functions(dtype)
-    sums = smoothed_sums(dtype, soft, weighted)
-    zero, one = real(0), real(1)
+def nll_task(dtype):
+    """The negative log-likelihood, forward: a gather."""
+    array, item, real = floats_of(dtype), dtype.itemsize, dtype.type
 
     @task
     def work(ctx, task, slot):
-        c, d = ints(ctx), doubles(ctx)
-        n, smoothing = c[CLASSES], d[SMOOTHING]
-        keep, spread = real(1.0 - smoothing), real(smoothing / n)
-        g, target, weight, stats = array(c[G]), array_i64(c[TARGET]), array(c[WEIGHT]), array(c[STATS])
+        c = ints(ctx)
+        target, weight, out = array_i64(c[TARGET]), array(c[WEIGHT]), array(c[OUT])
+        losses, weights = 0.0, 0.0
         first = task * c[PER_TASK]
         for row in range(first, min(first + c[PER_TASK], c[ROWS])):
-            at = row * n * item
-            x, dx, q = array(c[X] + at), array(c[OUT] + at), array((c[TARGET] if soft else c[X]) + at)
-            k = np.float64(g[row if c[REDUCTION] == NONE else 0]) / d[DIVISOR]
-            m, s = stats[2 * row], stats[2 * row + 1]
-            if soft:
-                plain, _ = sums(x, q, weight, n, m, keep, spread)
-                a, b = real(k * plain / s), real(k)
-                for i in range(n):
-                    v = q[i] * keep + spread
-                    if weighted:
-                        v = v * weight[i]
-                    dx[i] = exp(x[i] - m) * a - v * b
-            else:
-                y = target[row]
-                if y == c[IGNORE]:
-                    for i in range(n):
-                        dx[i] = zero
-                else:
-                    hard = k * (1.0 - smoothing) * (np.float64(weight[y]) if weighted else 1.0)
-                    smooth = k * smoothing / n
-                    a, b = real((hard + smooth * d[WEIGHTS]) / s), real(smooth)
-                    if smoothing != 0.0:
-                        for i in range(n):
-                            dx[i] = exp(x[i] - m) * a - (weight[i] if weighted else one) * b
-                    else:
-                        for i in range(n):
-                            dx[i] = exp(x[i] - m) * a
-                    dx[y] -= real(hard)
+            y = target[row]
+            loss = 0.0
+            if y != c[IGNORE]:
+                w = np.float64(weight[y]) if c[WEIGHT] != 0 else 1.0
+                weights += w
+                loss = -w * np.float64(array(c[X] + row * c[CLASSES] * item)[y])
+            losses += loss
+            if c[REDUCTION] == NONE:
+                out[row] = real(loss)
+        partial = array_f64(c[PARTIAL])
+        partial[2 * task] = losses
+        partial[2 * task + 1] = weights
 
     return work
 
 
 @cache
-def nll_task(dtype, backward, weighted):
-    """The negative log-likelihood: a gather, and a scatter into zeros."""
-    array, item = floats_of(dtype), dtype.itemsize
-    real = np.float32 if dtype == np.float32 else np.float64
-    zero = real(0)
+def total_task(dtype):
+    """The partial sums of all tasks, in order; the loss, and the sum of the weights where `total` is given."""
+    array, real = floats_of(dtype), dtype.type
+
+    @task
+    def work(ctx, task, slot):
+        c = ints(ctx)
+        partial, out, total = array_f64(c[PARTIAL]), array(c[OUT]), array_f64(c[TOTAL])
+        losses, weights = 0.0, 0.0
+        for i in range(c[TASKS]):
+            losses += partial[2 * i]
+            weights += partial[2 * i + 1]
+        if c[REDUCTION] == MEAN:
+            losses /= np.float64(c[ROWS]) if c[SOFT] != 0 else weights
+        if c[REDUCTION] != NONE:
+            out[0] = real(losses)
+        if c[TOTAL] != 0:
+            total[0] = weights
+
+    return work
+
+
+@cache
+def divisor_task(dtype):
+    """What the gradient is divided by, and the sum of all class weights, for the context."""
+    array = floats_of(dtype)
 
     @task
     def work(ctx, task, slot):
         c, d = ints(ctx), doubles(ctx)
-        n = c[CLASSES]
-        g, target, weight, out = array(c[G]), array_i64(c[TARGET]), array(c[WEIGHT]), array(c[OUT])
-        losses, weights = 0.0, 0.0
+        weight = array(c[WEIGHT])
+        if c[REDUCTION] == MEAN:
+            d[DIVISOR] = np.float64(c[ROWS]) if c[SOFT] != 0 else array_f64(c[TOTAL])[0]
+        if c[WEIGHT] != 0:
+            weights = 0.0
+            for i in range(c[CLASSES]):
+                weights += np.float64(weight[i])
+            d[WEIGHTS] = weights
+
+    return work
+
+
+@cache
+def gradient_task(dtype, nll):
+    """Cross entropy, backward; nll: only the gather's gradient, a scatter into zeros."""
+    array, item, real = floats_of(dtype), dtype.itemsize, dtype.type
+    v, exp = simd(dtype), math_of(dtype, 1).exp
+    lanes = v.lanes
+    *_, smoothed = row_functions(dtype)
+    sums = smoothed_sums(dtype)
+
+    @task
+    def work(ctx, task, slot):
+        c, d = ints(ctx), doubles(ctx)
+        n, smoothing = c[CLASSES], 0.0 if nll else d[SMOOTHING]
+        keep, spread = real(1.0 - smoothing), real(smoothing / n)
+        g, target, weight, stats = array(c[G]), array_i64(c[TARGET]), array(c[WEIGHT]), array(c[STATS])
         first = task * c[PER_TASK]
         for row in range(first, min(first + c[PER_TASK], c[ROWS])):
-            y = target[row]
-            counts = y != c[IGNORE]
-            w = (np.float64(weight[y]) if weighted else 1.0) if counts else 0.0
-            if backward:
-                dx = array(c[OUT] + row * n * item)
-                for i in range(n):
-                    dx[i] = zero
-                if counts:
-                    dx[y] = real(-(np.float64(g[row if c[REDUCTION] == NONE else 0]) / d[DIVISOR] * w))
+            x, dx, q = c[X] + row * n * item, c[OUT] + row * n * item, 0
+            k = np.float64(g[row if c[REDUCTION] == NONE else 0]) / d[DIVISOR]
+            y, hard, a, b = -1, 0.0, real(0), real(0)
+            counts = True
+            if c[SOFT] != 0:
+                q = c[TARGET] + row * n * item
+                plain, _ = sums(x, q, c[WEIGHT], n, stats[2 * row], keep, spread)
+                a, b = real(k * plain / stats[2 * row + 1]), real(k)
             else:
-                loss = -w * np.float64(array(c[X] + row * n * item)[y]) if counts else 0.0
-                losses += loss
-                weights += w
-                if c[REDUCTION] == NONE:
-                    out[row] = real(loss)
-        if not backward:
-            partial = array_f64(c[PARTIAL])
-            partial[2 * task] = losses
-            partial[2 * task + 1] = weights
+                y = target[row]
+                counts = y != c[IGNORE]
+                if counts:
+                    hard = k * (1.0 - smoothing) * (np.float64(weight[y]) if c[WEIGHT] != 0 else 1.0)
+                    if not nll:
+                        smooth = k * smoothing / n
+                        a, b = real((hard + smooth * d[WEIGHTS]) / stats[2 * row + 1]), real(smooth)
+            subtract = q != 0 or smoothing != 0.0
+            for i in range(0, n, lanes):
+                left = min(n - i, lanes)
+                at = i // lanes * VECTOR_BYTES
+                if nll or not counts:
+                    v.store_n(dx + at, left, v.zero())
+                    continue
+                e = exp(v.load_n(x + at, left) - stats[2 * row]) * a
+                if subtract:
+                    e = e - smoothed(q, c[WEIGHT], at, left, keep, spread) * b
+                v.store_n(dx + at, left, e)
+            if counts and y >= 0:
+                array(dx)[y] -= real(hard)
 
     return work
 
@@ -265,76 +315,84 @@ def _per_task(p):
     return max(1, BLOCK // max(p.classes, 1))
 
 
-def _start(p, work, out, x=None, g=None, target=None, weight=None, stats=None, divisor=1.0, partial=None):
-    weights = float(p.classes) if weight is None else float(weight.sum(dtype=np.float64))
-    ctx = context(
-        p.rows, p.classes, _per_task(p), p.ignore_index, p.reduction_kind, x, g, target, weight, stats, out, partial,
-        p.label_smoothing, weights, float(divisor),
-    )  # fmt: skip
-    run(work, ctx, -(-p.rows // _per_task(p)), 1.0 * p.rows * (p.classes + 20))
-
-
-def _finish(p, loss, partial, soft):
-    """Combine the partial sums in the order of the tasks; gives the sum of the weights."""
-    tasks = -(-p.rows // _per_task(p))
-    losses, weights = 0.0, 0.0
-    for a, b in partial[: 16 * tasks].view(np.float64).reshape(tasks, 2).tolist():
-        losses += a
-        weights += b
-    if p.reduction_kind != NONE:
-        divisor = (p.rows if soft else weights) if p.reduction_kind == MEAN else 1.0
-        loss[0] = losses / divisor if divisor else np.nan
-    return weights
+def _tasks(p):
+    return -(-p.rows // _per_task(p))
 
 
 def scratch(pass_, p):
     """Two partial sums per task of the losses."""
     if pass_ in ("cross_entropy_forward", "cross_entropy_soft_forward", "nll_forward"):
-        return 16 * max(1, -(-p.rows // _per_task(p))), 0
+        return 16 * max(1, _tasks(p)), 0
     return 0, 0
 
 
+@lru_cache(4096)
+def programs(pass_, p):
+    arguments = ARGUMENTS[pass_].split()
+    of = {name: Argument(arguments.index(name)) for name in arguments}
+    words = [
+        p.rows, p.classes, _per_task(p), _tasks(p), p.ignore_index, p.reduction_kind, "soft" in pass_, of.get("x", of.get("y")), of.get("g"),
+        of.get("target"), of.get("weight"), of.get("stats"), of.get("out", of.get("loss", of.get("dx"))), of.get("total"), of["scratch"],
+        p.label_smoothing, float(p.classes), 1.0,
+    ]  # fmt: skip
+    time = 1.0 * p.rows * (p.classes + 20)
+    if "target" not in of:
+        return program(words, Stage(plain_task(p.dtype, pass_), _tasks(p), time))
+    if "loss" in of:
+        work = nll_task(p.dtype) if pass_ == "nll_forward" else loss_task(p.dtype)
+        return program(words, Stage(work, _tasks(p), time), Stage(total_task(p.dtype), 1, 0.0))
+    return program(words, Stage(divisor_task(p.dtype), 1, 0.0), Stage(gradient_task(p.dtype, pass_ == "nll_backward"), _tasks(p), time))
+
+
+ARGUMENTS = {
+    "forward": "x out scratch",
+    "backward": "g y out scratch",
+    "log_forward": "x out scratch",
+    "log_backward": "g y out scratch",
+    "cross_entropy_forward": "x target weight loss stats total scratch",
+    "cross_entropy_backward": "g x target weight stats total dx scratch",
+    "cross_entropy_soft_forward": "x target weight loss stats scratch",
+    "cross_entropy_soft_backward": "g x target weight stats dx scratch",
+    "nll_forward": "x target weight loss total scratch",
+    "nll_backward": "g target weight total dx scratch",
+}
+
+
 def forward(p, x, out, scratch):
-    _start(p, plain_task(p.dtype, "forward"), out, x)
+    programs("forward", p)(x, out, scratch)
 
 
 def backward(p, g, y, dx, scratch):
-    _start(p, plain_task(p.dtype, "backward"), dx, y, g)
+    programs("backward", p)(g, y, dx, scratch)
 
 
 def log_forward(p, x, out, scratch):
-    _start(p, plain_task(p.dtype, "log_forward"), out, x)
+    programs("log_forward", p)(x, out, scratch)
 
 
 def log_backward(p, g, y, dx, scratch):
-    _start(p, plain_task(p.dtype, "log_backward"), dx, y, g)
+    programs("log_backward", p)(g, y, dx, scratch)
 
 
 def cross_entropy_forward(p, x, target, weight, loss, stats, total, scratch):
-    _start(p, loss_task(p.dtype, False, weight is not None), loss, x, None, target, weight, stats, 1.0, scratch)
-    total[0] = _finish(p, loss, scratch, False)
+    programs("cross_entropy_forward", p)(x, target, weight, loss, stats, total, scratch)
 
 
 def cross_entropy_backward(p, g, x, target, weight, stats, total, dx, scratch):
-    divisor = total[0] if p.reduction_kind == MEAN else 1.0
-    _start(p, gradient_task(p.dtype, False, weight is not None), dx, x, g, target, weight, stats, divisor)
+    programs("cross_entropy_backward", p)(g, x, target, weight, stats, total, dx, scratch)
 
 
 def cross_entropy_soft_forward(p, x, target, weight, loss, stats, scratch):
-    _start(p, loss_task(p.dtype, True, weight is not None), loss, x, None, target, weight, stats, 1.0, scratch)
-    _finish(p, loss, scratch, True)
+    programs("cross_entropy_soft_forward", p)(x, target, weight, loss, stats, scratch)
 
 
 def cross_entropy_soft_backward(p, g, x, target, weight, stats, dx, scratch):
-    divisor = p.rows if p.reduction_kind == MEAN else 1.0
-    _start(p, gradient_task(p.dtype, True, weight is not None), dx, x, g, target, weight, stats, divisor)
+    programs("cross_entropy_soft_backward", p)(g, x, target, weight, stats, dx, scratch)
 
 
 def nll_forward(p, x, target, weight, loss, total, scratch):
-    _start(p, nll_task(p.dtype, False, weight is not None), loss, x, None, target, weight, None, 1.0, scratch)
-    total[0] = _finish(p, loss, scratch, False)
+    programs("nll_forward", p)(x, target, weight, loss, total, scratch)
 
 
 def nll_backward(p, g, target, weight, total, dx, scratch):
-    divisor = total[0] if p.reduction_kind == MEAN else 1.0
-    _start(p, nll_task(p.dtype, True, weight is not None), dx, None, g, target, weight, None, divisor)
+    programs("nll_backward", p)(g, target, weight, total, dx, scratch)
