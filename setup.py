@@ -2,8 +2,8 @@
 
 Everything else about the package stands in pyproject.toml. This file finds
 ``kernels/*/cy_*.pyx`` and compiles each once per instruction set, into a module
-of its own (``cy_packed__v4``); ``kernels/_common`` is compiled once, for any
-processor of the family.
+of its own (``cy_packed__v4``); ``kernels/_common`` and ``src/lamella/core.pyx``
+are compiled once, for any processor of the family.
 
 LAMELLA_BUILD_ISA   ``native`` (only the best set of this machine) or a list
                     such as ``base,v3``; default: all.
@@ -85,7 +85,7 @@ def make_include_tree():
 
 
 def extension(path, isa):
-    module = "lamella." + path.removesuffix(".pyx").replace(os.sep, ".")
+    module = "lamella." + path.removeprefix("src/lamella/").removesuffix(".pyx").replace(os.sep, ".")
     if isa:
         module += f"__{isa}"
     headers = glob("kernels/_common/*.h") + glob("kernels/**/*.pxd", recursive=True)
@@ -103,7 +103,7 @@ def extension(path, isa):
 def extensions():
     os.chdir(ROOT)
     kernels = sorted(glob("kernels/*/cy_*.pyx"))
-    common = sorted(glob("kernels/_common/*.pyx"))
+    common = sorted(glob("kernels/_common/*.pyx") + glob("src/lamella/*.pyx"))
     if not kernels or not common:
         raise SystemExit("no kernels/*/cy_*.pyx found: the source distribution is incomplete (MANIFEST.in grafts kernels/)")
     include = [make_include_tree()]
@@ -133,7 +133,7 @@ def packages():
 if __name__ == "__main__":
     setup(
         packages=packages(),
-        package_data={"lamella": ["py.typed"], "lamella.data.embedded": ["*"], "": ["*.pxd", "*.h", "*.pyx"]},
+        package_data={"lamella": ["py.typed"], "lamella.data.embedded": ["*"], "": ["*.pxd", "*.h", "*.pyi", "*.pyx"]},
         ext_modules=extensions(),
         cmdclass={"build_ext": ParallelBuild},
     )

@@ -80,7 +80,7 @@ def test_a_forced_backend_never_falls_back_to_the_reference(problem, monkeypatch
     monkeypatch.setitem(
         OPERATIONS, "activation", registry.Operation(OPERATIONS["activation"].passes, [r for r in listed if r.name == "ref"])
     )
-    monkeypatch.setattr(registry, "_generation", registry._generation + 1000)
+    registry.forget_choices()
     with lamella.use_backend("cython"), pytest.raises(RuntimeError, match="the backend 'cython' has no forward"):
         chosen(problem)
 

@@ -7,5 +7,8 @@ ctypedef void (*task_fn)(void *ctx, i64 task, i64 slot) noexcept nogil
 # Kernels without scratch per thread pass ANY_SLOTS.
 cdef void parallel_for(task_fn fn, void *ctx, i64 ntasks, double nanoseconds, i64 slots) noexcept nogil
 
+# The number of threads in use.
+cdef int num_threads() noexcept nogil
+
 cdef enum:
     ANY_SLOTS = 1 << 20

@@ -22,6 +22,10 @@ cdef void parallel_for(task_fn fn, void *ctx, i64 ntasks, double nanoseconds, i6
     lamella_run(<lm_task>fn, ctx, ntasks, nanoseconds, slots)
 
 
+cdef int num_threads() noexcept nogil:
+    return lamella_get_num_threads()
+
+
 def run(size_t address, size_t ctx, i64 ntasks, double nanoseconds, i64 slots):
     """Run the C function at `address`, ``void (void *ctx, int64 task, int64 slot)``, for every task; the GIL is released.
 

@@ -9,9 +9,12 @@ from __future__ import annotations
 
 import os
 import threading
-from typing import Any
 
 import numpy as np
+
+from lamella.core import Block, empty, empty_like, large_blocks, owns_its_memory
+
+__all__ = ["LEAST", "LIMIT", "empty", "empty_cache", "empty_like", "owns_its_memory"]
 
 LEAST = 1 << 17
 LIMIT = 1 << 30
@@ -20,25 +23,6 @@ _ALIGN = 128
 _free: dict[int, list[np.ndarray]] = {}
 _idle = 0
 _lock = threading.RLock()  # a block can die while its thread holds the lock
-
-
-class _Block:
-    """The owner of an array's memory: NumPy keeps it as the array's base until the last view has died."""
-
-    __slots__ = ("__array_interface__", "raw")
-
-    def __init__(self, raw: np.ndarray, interface: dict[str, Any]):
-        self.raw = raw
-        self.__array_interface__ = interface
-
-    def __del__(self) -> None:
-        global _idle
-        if _lock is None:  # the interpreter is going down
-            return
-        with _lock:
-            if _idle + self.raw.size <= LIMIT:
-                _free.setdefault(self.raw.size, []).append(self.raw)
-                _idle += self.raw.size
 
 
 def _after_fork() -> None:
@@ -56,14 +40,11 @@ def _rounded(nbytes: int) -> int:
     return -(-nbytes // step) * step + _ALIGN
 
 
-def empty(shape: tuple[int, ...], dtype: np.dtype, strides: tuple[int, ...] | None = None) -> np.ndarray:
-    """Like numpy.empty; with the strides of a dense array, if given."""
+def _take(nbytes: int) -> Block | None:
+    """A block of at least nbytes, kept or new."""
     global _idle
-    nbytes = dtype.itemsize
-    for n in shape:
-        nbytes *= n
-    if nbytes < LEAST or nbytes > LIMIT:
-        return np.empty(shape, dtype) if strides is None else np.ndarray(shape, dtype, np.empty(nbytes, np.uint8), 0, strides)
+    if nbytes > LIMIT:
+        return None
     size = _rounded(nbytes)
     with _lock:
         kept = _free.get(size)
@@ -72,21 +53,21 @@ def empty(shape: tuple[int, ...], dtype: np.dtype, strides: tuple[int, ...] | No
             _idle -= size
         else:
             raw = None
-    if raw is None:
-        raw = np.empty(size, np.uint8)
-    address = raw.__array_interface__["data"][0]
-    interface = {"shape": shape, "typestr": dtype.str, "data": (address + -address % _ALIGN, False), "strides": strides, "version": 3}
-    return np.asarray(_Block(raw, interface))
+    return Block(np.empty(size, np.uint8) if raw is None else raw, _ALIGN, _give)
 
 
-def empty_like(x: np.ndarray) -> np.ndarray:
-    """An array of the shape, dtype and memory order of a dense array."""
-    return empty(x.shape, x.dtype, None if x.flags.c_contiguous else x.strides)
+def _give(raw: np.ndarray) -> None:
+    """The last view of a block has died."""
+    global _idle
+    if _lock is None:  # the interpreter is going down
+        return
+    with _lock:
+        if _idle + raw.size <= LIMIT:
+            _free.setdefault(raw.size, []).append(raw)
+            _idle += raw.size
 
 
-def owns_its_memory(x: np.ndarray) -> bool:
-    """Whether no other array was made of x's memory before it: true of results of `empty` and of NumPy's own, false of views."""
-    return x.base is None or type(x.base) is _Block
+large_blocks(_take, LEAST)
 
 
 def empty_cache() -> None:

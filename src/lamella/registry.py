@@ -10,17 +10,19 @@ from __future__ import annotations
 
 import importlib.util
 import os
-import threading
 from collections.abc import Callable, Iterator
-from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Self
 
-import numpy as np
-
 import lamella.kernels as kernels
 from lamella import cost
-from lamella.kernels._common import cpu, pool
+from lamella.core import ALIGN as ALIGN
+from lamella.core import EMPTY as EMPTY
+from lamella.core import Kernel, choose_by, default_setting, forget_choices, setting, setting_in_use
+from lamella.core import scratch as scratch
+from lamella.core import select as select
+from lamella.kernels._common import cpu
+from lamella.kernels._common import pool as pool
 from lamella.problems import Problem
 
 BACKENDS = ("auto", "cython", "numba", "reference")
@@ -76,19 +78,6 @@ class Operation:
     def updated(self, pass_: str) -> int:
         """How many of the arrays written, the last ones, are updated in place."""
         return len(self.passes[pass_].split("|")[2].split()) if self.passes[pass_].count("|") > 1 else 0
-
-
-@dataclass(frozen=True)
-class Kernel:
-    """A selected function and the scratch it needs: ``shared + threads * per_thread`` bytes."""
-
-    name: str
-    function: Callable
-    shared: int
-    per_thread: int
-
-    def __call__(self, p: Problem, *arrays: Any) -> None:
-        self.function(p, *arrays, scratch(self.shared + self.per_thread * pool.get_num_threads() if self.per_thread else self.shared))
 
 
 def rows(*names: str) -> list[Implementation]:
@@ -147,30 +136,25 @@ class Setting(NamedTuple):
     winograd: bool = True
 
 
-# the generation makes old choices unreachable after register_kernel
-_setting: ContextVar[Setting | None] = ContextVar("lamella_setting", default=None)
-_default = Setting()
-_generation = 0
+default_setting(Setting())
 
 
 class _Choice:
     """Changes some fields of the setting: of the default when made, of a block's own when used in ``with``."""
 
     def __init__(self, **fields: Any):
-        global _default
         self._fields = fields
-        self._before = _default
-        self._new = _default = _default._replace(**fields)
+        self._before = default_setting()
+        self._new = default_setting(self._before._replace(**fields))
 
     def __enter__(self) -> Self:
-        global _default
-        if _default is self._new:
-            _default = self._before
-        self._token = _setting.set((_setting.get() or _default)._replace(**self._fields))
+        if default_setting() is self._new:
+            default_setting(self._before)
+        self._token = setting.set(setting_in_use()._replace(**self._fields))
         return self
 
     def __exit__(self, *exc: object) -> None:
-        _setting.reset(self._token)
+        setting.reset(self._token)
 
 
 def _checked(backend: str, overrides: dict[str, str]) -> dict[str, Any]:
@@ -242,7 +226,7 @@ def get_backend() -> str:
     ...     lamella.get_backend()
     'reference'
     """
-    return (_setting.get() or _default).backend
+    return setting_in_use().backend
 
 
 if os.environ.get("LAMELLA_BACKEND"):
@@ -283,16 +267,6 @@ def candidates(operation: str, pass_: str, p: Problem, backend: str = "auto", wi
     return sorted(accepted, key=lambda row: (kinds.index(row.backend), row.cost(pass_, p, ISA)))
 
 
-def select(operation: str, pass_: str, p: Problem) -> Kernel:
-    """The kernel that computes a pass of a problem under the backend in use: one dictionary hit after the first call."""
-    setting = _setting.get() or _default
-    key = (pass_, setting, _generation)
-    kernel = p.choices.get(key)
-    if kernel is None:
-        kernel = p.choices[key] = _select(operation, pass_, p, *setting)
-    return kernel
-
-
 def _select(operation: str, pass_: str, p: Problem, backend: str, overrides: tuple[tuple[str, str], ...], winograd: bool) -> Kernel:
     if p.algorithm != "auto":
         names = dict.fromkeys(row.algorithm for row in OPERATIONS[operation].implementations)
@@ -317,6 +291,9 @@ def _select(operation: str, pass_: str, p: Problem, backend: str, overrides: tup
             f"{operation}: algorithm={p.algorithm!r} of the backend {backend!r} does not apply to {p}; algorithm='auto' finds one that does"
         )
     raise RuntimeError(f"{operation}: the backend {backend!r} has no {pass_} for {p}; use_backend('auto') has one")
+
+
+choose_by(_select)
 
 
 def register_kernel(op: str, pass_: str, fn: Callable, accepts: Callable[[Any], bool] = always, name: str | None = None) -> Callable:
@@ -353,7 +330,6 @@ def register_kernel(op: str, pass_: str, fn: Callable, accepts: Callable[[Any], 
     array([0., 2.])
     >>> lamella.unregister_kernel("activation", "my_relu")
     """
-    global _generation
     if op not in OPERATIONS:
         raise ValueError(f"register_kernel: no operation {op!r}; there are {', '.join(OPERATIONS)}")
     if pass_ not in OPERATIONS[op].passes:
@@ -365,7 +341,7 @@ def register_kernel(op: str, pass_: str, fn: Callable, accepts: Callable[[Any], 
             raise ValueError(f"register_kernel: {name!r} is the name of a built-in implementation of {op}; choose another")
     functions = next((row.functions for row in listed if row.name == name), None) or {}
     listed[:] = [Implementation(name, accepts, functions={**functions, pass_: fn})] + [row for row in listed if row.name != name]
-    _generation += 1
+    forget_choices()
     return fn
 
 
@@ -388,7 +364,6 @@ def unregister_kernel(op: str, name: str) -> None:
     >>> _ = lamella.register_kernel("activation", "forward", lambda p, x, out, scratch: None, name="mine")
     >>> lamella.unregister_kernel("activation", "mine")
     """
-    global _generation
     if op not in OPERATIONS:
         raise ValueError(f"unregister_kernel: no operation {op!r}; there are {', '.join(OPERATIONS)}")
     listed = OPERATIONS[op].implementations
@@ -396,26 +371,7 @@ def unregister_kernel(op: str, name: str) -> None:
     if len(kept) == len(listed):
         raise ValueError(f"unregister_kernel: {op} has no registered kernel {name!r}")
     listed[:] = kept
-    _generation += 1
-
-
-# Scratch: one buffer per calling thread, grown to the maximum and reused.
-_local = threading.local()
-ALIGN = 128
-EMPTY = np.empty(0, np.uint8)
-
-
-def scratch(nbytes: int) -> np.ndarray:
-    """An aligned uint8 array of at least `nbytes`, valid until this thread asks again."""
-    if not nbytes:
-        return EMPTY
-    buffer = getattr(_local, "scratch", None)
-    if buffer is None or buffer.size < nbytes:
-        _local.scratch = None
-        raw = np.empty(nbytes + ALIGN, np.uint8)
-        start = -raw.ctypes.data % ALIGN
-        buffer = _local.scratch = raw[start : start + nbytes]
-    return buffer
+    forget_choices()
 
 
 def isas() -> Iterator[str]:

@@ -6,22 +6,23 @@ An `Operation` is two plain functions on ndarrays:
     backward(saved, g, needs)     -> one gradient (or None) per array
 
 `apply` runs the forward function; if a Tensor that requires a gradient is among
-the inputs it also leaves a `Node` behind, and `Tensor.backward` walks the nodes.
+the inputs it also leaves a `Node` behind, and `Tensor.backward` walks the nodes. All four are compiled: lamella/core.pyx.
 """
 
 from __future__ import annotations
 
 import builtins
 import contextlib
-from collections.abc import Callable, Iterator, Sequence
-from contextvars import ContextVar
-from typing import Any, NamedTuple
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import numpy as np
 
-from lamella.memory import owns_its_memory
+from lamella import core
+from lamella.core import Operation as Operation
+from lamella.core import apply as apply
+from lamella.core import recording
 
-_recording: ContextVar[bool] = ContextVar("lamella_recording", default=True)
 FLOATS = (np.dtype(np.float32), np.dtype(np.float64))
 
 # lamella.functional, which stands above and binds itself here when it is imported: Tensor's operators and methods are its functions
@@ -33,41 +34,7 @@ def bind_functional(module: Any) -> None:
     F = module
 
 
-class Operation(NamedTuple):
-    """A differentiable operation: its name and two functions (see the module's docstring)."""
-
-    name: str
-    forward: Callable[..., tuple[Any, Any]]
-    backward: Callable[[Any, np.ndarray, tuple[bool, ...]], Sequence[np.ndarray | None]]
-
-
-class Node:
-    """One application of an operation on the tape."""
-
-    __slots__ = ("operation", "parents", "saved", "versions", "needs", "shape", "dtype")
-
-    def __init__(self, operation: Operation, inputs: tuple[Any, ...], saved: Any, out: Tensor):
-        kept = saved if type(saved) is tuple else (saved,)
-        parents: list[Tensor | None] = []
-        versions: list[tuple[list[int], int]] = []
-        for x in (*inputs, out):
-            parent = None
-            if isinstance(x, Tensor):
-                if x.requires_grad:
-                    parent = x  # one that needs no gradient is not kept alive by the tape
-                for k in kept:
-                    if k is x.data:
-                        versions.append((x._version, x._version[0]))
-                        break
-            parents.append(parent)
-        del parents[-1]
-        self.operation, self.saved, self.versions = operation, saved, versions
-        self.parents = tuple(parents)
-        self.needs = tuple([p is not None for p in parents])
-        self.shape, self.dtype = out.data.shape, out.data.dtype
-
-
-class Tensor:
+class Tensor(core.Recorded):
     """An array that remembers how it was computed.
 
     Parameters
@@ -97,11 +64,8 @@ class Tensor:
     tensor([2., 4.])
     """
 
-    __slots__ = ("data", "grad", "requires_grad", "_node", "_version", "__weakref__")
+    __slots__ = ("__weakref__",)
     __array_ufunc__ = None  # so that ndarray * Tensor records
-
-    data: np.ndarray
-    grad: Tensor | None
 
     def __init__(self, data: Any, requires_grad: bool = False):
         if isinstance(data, Tensor):
@@ -115,10 +79,7 @@ class Tensor:
         if requires_grad and data.dtype not in FLOATS:
             raise RuntimeError(f"Tensor: only float32 and float64 can require a gradient, got {data.dtype}")
         self.data = data
-        self.grad = None
         self.requires_grad = requires_grad
-        self._node: Node | None = None
-        self._version = [0]
 
     # what it is
 
@@ -207,7 +168,7 @@ class Tensor:
     # in place
 
     def _changing(self, what: str) -> np.ndarray:
-        if self.requires_grad and _recording.get():
+        if self.requires_grad and recording.get():
             kind = "a leaf that requires a gradient" if self.is_leaf else "a recorded Tensor"
             raise RuntimeError(f"{what}: in-place change of {kind}; use the operation that returns a new Tensor, or lamella.no_grad()")
         self._version[0] += 1
@@ -500,60 +461,7 @@ class Tensor:
             g = np.asarray(_raw(gradient), dtype=self.data.dtype)
             if g.shape != self.data.shape:
                 raise RuntimeError(f"backward: expected a gradient of shape {self.shape}, got {g.shape}")
-        _backward(self, g, retain_graph)
-
-
-def _order(root: Node) -> list[Node]:
-    """Nodes from which `root` was computed, each after all nodes that use it."""
-    seen: set[int] = set()
-    done: list[Node] = []
-    stack: list[tuple[Node, bool]] = [(root, False)]
-    while stack:
-        node, expanded = stack.pop()
-        if expanded:
-            done.append(node)
-        elif id(node) not in seen:
-            seen.add(id(node))
-            stack.append((node, True))
-            stack.extend((p._node, False) for p in node.parents if p is not None and p._node is not None)
-    return done[::-1]
-
-
-_FREED = object()
-
-
-def _accumulate(leaf: Tensor, g: np.ndarray, fresh: bool) -> None:
-    if leaf.grad is None:
-        leaf.grad = Tensor(g if fresh and owns_its_memory(g) and g.dtype == leaf.data.dtype else np.array(g, dtype=leaf.data.dtype))
-    else:
-        np.add(leaf.grad.data, g, out=leaf.grad.data)
-
-
-def _backward(root: Tensor, g: np.ndarray, retain_graph: bool) -> None:
-    if root._node is None:
-        _accumulate(root, g, fresh=False)
-        return
-    gradients: dict[int, np.ndarray] = {id(root._node): g}
-    for node in _order(root._node):
-        g = gradients.pop(id(node))
-        if g.dtype != node.dtype:
-            g = g.astype(node.dtype)  # it was the single element that gave way to another dtype
-        name = node.operation.name
-        if node.saved is _FREED:
-            raise RuntimeError(f"backward: the graph of {name} was freed by an earlier backward(); pass retain_graph=True to the first one")
-        if any(version[0] != then for version, then in node.versions):
-            raise RuntimeError(f"backward: {name} needs a value that was changed in place after it was computed; change a copy instead")
-        for parent, dx in zip(node.parents, node.operation.backward(node.saved, g, node.needs)):
-            if parent is None or dx is None:
-                continue
-            if parent._node is None:
-                _accumulate(parent, dx, fresh=dx is not g)
-            elif (key := id(parent._node)) in gradients:
-                gradients[key] = gradients[key] + dx  # never in place: an operation may hand the same array to two parents
-            else:
-                gradients[key] = dx
-        if not retain_graph:
-            node.saved = _FREED
+        core.backward(self, g, retain_graph)
 
 
 def _spread(values: tuple[Any, ...]) -> tuple[Any, ...]:
@@ -569,39 +477,7 @@ def _raw(x: Any) -> Any:
     return x
 
 
-def apply(operation: Operation, inputs: tuple[Any, ...], *attributes: Any) -> Any:
-    """The one door: run an operation on arrays or Tensors, and record it where a gradient is wanted.
-
-    Inputs are ndarrays, Tensors, numbers or None; any Tensor among them makes the result a Tensor. A forward function may return
-    ``(out, *more)`` as its `out`: only the first is differentiable, the others come back as arrays.
-    """
-    tensor = record = False
-    arrays = []
-    for x in inputs:
-        if isinstance(x, Tensor):
-            tensor = True
-            record = record or x.requires_grad
-            x = x.data
-        arrays.append(x)
-    out, saved = operation.forward(*arrays, *attributes)
-    if not tensor:
-        return out
-    more: tuple[Any, ...] = ()
-    if type(out) is tuple:
-        out, *rest = out
-        more = tuple(rest)
-    result = _made(out if type(out) is np.ndarray else np.asarray(out))
-    if record and _recording.get() and result.data.dtype in FLOATS:
-        result._node = Node(operation, inputs, saved, result)
-        result.requires_grad = True
-    return (result, *more) if more else result
-
-
-def _made(data: np.ndarray) -> Tensor:
-    """A Tensor of what an operation returned, without the questions that a user's data is asked."""
-    t = Tensor.__new__(Tensor)
-    t.data, t.grad, t.requires_grad, t._node, t._version = data, None, False, None, [0]
-    return t
+core.tensors_are(Tensor)
 
 
 class _Recording(contextlib.ContextDecorator):
@@ -610,11 +486,11 @@ class _Recording(contextlib.ContextDecorator):
         self._tokens: list[Any] = []
 
     def __enter__(self) -> _Recording:
-        self._tokens.append(_recording.set(self._mode))
+        self._tokens.append(recording.set(self._mode))
         return self
 
     def __exit__(self, *exc: object) -> None:
-        _recording.reset(self._tokens.pop())
+        recording.reset(self._tokens.pop())
 
 
 def no_grad() -> _Recording:
@@ -652,7 +528,7 @@ def is_grad_enabled() -> bool:
     >>> lamella.is_grad_enabled()
     True
     """
-    return _recording.get()
+    return recording.get()
 
 
 def tensor(data: Any, dtype: Any = None, requires_grad: bool = False) -> Tensor:

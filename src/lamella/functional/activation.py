@@ -6,27 +6,24 @@ from typing import Any
 
 import numpy as np
 
+from lamella.core import Unary, empty_like, select
 from lamella.layout import dense, like, operand
-from lamella.memory import empty_like
 from lamella.problems import ActivationProblem
 from lamella.problems.activation import FUNCTIONS
-from lamella.registry import select
 from lamella.tensor import Operation, apply
 
 
-def _forward(x: np.ndarray, function: str, slope: float) -> tuple[np.ndarray, Any]:
-    x = dense(operand(np.asarray(x), function))
-    p = ActivationProblem.of(x.size, x.dtype, function, slope)
-    out = empty_like(x)
-    select("activation", "forward", p)(p, x, out)
-    return out, (p, x if FUNCTIONS[function].saves == "input" else out)
+def operation(name: str) -> Operation:
+    """The Operation of a row of FUNCTIONS; its attribute is the slope."""
 
+    def problem(n: int, dtype: np.dtype, slope: float) -> ActivationProblem:
+        return ActivationProblem.of(n, dtype, name, slope)
 
-def _backward(saved: Any, g: np.ndarray, needs: tuple[bool, ...]) -> tuple[np.ndarray]:
-    p, kept = saved
-    dx = empty_like(kept)
-    select("activation", "backward", p)(p, like(g, kept), kept, dx)
-    return (dx,)
+    def converted(x: Any) -> np.ndarray:
+        return dense(operand(x, name))
+
+    unary = Unary("activation", FUNCTIONS[name].saves == "input", problem, converted, like)
+    return Operation(name, unary.forward, unary.backward)
 
 
 def before_activation(p: Any, out: np.ndarray, g: np.ndarray) -> np.ndarray:
@@ -38,7 +35,7 @@ def before_activation(p: Any, out: np.ndarray, g: np.ndarray) -> np.ndarray:
     return inner
 
 
-_OPERATIONS = {name: Operation(name, _forward, _backward) for name in FUNCTIONS}
+_RELU, _LEAKY_RELU, _SIGMOID, _TANH = (operation(name) for name in ("relu", "leaky_relu", "sigmoid", "tanh"))
 
 
 def relu(input: Any) -> Any:
@@ -57,7 +54,7 @@ def relu(input: Any) -> Any:
     >>> relu(np.array([-1.0, 0.0, 2.0]))
     array([0., 0., 2.])
     """
-    return apply(_OPERATIONS["relu"], (input,), "relu", 0.0)
+    return apply(_RELU, (input,))
 
 
 def leaky_relu(input: Any, negative_slope: float = 0.01) -> Any:
@@ -77,7 +74,7 @@ def leaky_relu(input: Any, negative_slope: float = 0.01) -> Any:
     >>> leaky_relu(np.array([-1.0, 2.0]), 0.25)
     array([-0.25,  2.  ])
     """
-    return apply(_OPERATIONS["leaky_relu"], (input,), "leaky_relu", float(negative_slope))
+    return apply(_LEAKY_RELU, (input,), float(negative_slope))
 
 
 def sigmoid(input: Any) -> Any:
@@ -96,7 +93,7 @@ def sigmoid(input: Any) -> Any:
     >>> sigmoid(np.array([0.0, -1e4]))
     array([0.5, 0. ])
     """
-    return apply(_OPERATIONS["sigmoid"], (input,), "sigmoid", 0.0)
+    return apply(_SIGMOID, (input,))
 
 
 def tanh(input: Any) -> Any:
@@ -115,4 +112,4 @@ def tanh(input: Any) -> Any:
     >>> tanh(np.array([0.0]))
     array([0.])
     """
-    return apply(_OPERATIONS["tanh"], (input,), "tanh", 0.0)
+    return apply(_TANH, (input,))

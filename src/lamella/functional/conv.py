@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from lamella.core import Geometry
 from lamella.functional.activation import before_activation
 from lamella.layout import c_contiguous, channels_last, empty_channels_last, operand, same_dtype
 from lamella.problems import Conv2dProblem
@@ -14,31 +15,31 @@ from lamella.registry import select
 from lamella.tensor import Operation, apply
 
 
-def _conv2d_forward(
-    x: Any,
-    w: Any,
-    b: Any,
-    stride: tuple[int, int],
-    padding: tuple[int, int] | str,
-    dilation: tuple[int, int],
-    groups: int,
-    activation: str,
-    algorithm: str,
-) -> tuple[np.ndarray, Any]:
-    x, w = operand(np.asarray(x), "conv2d"), operand(np.asarray(w), "conv2d", "weight")
-    if b is not None:
-        b = operand(np.asarray(b), "conv2d", "bias")
+def _described(
+    x: np.ndarray, w: np.ndarray, b: Any, stride: Any, padding: Any, dilation: Any, groups: int, activation: str, algorithm: str
+) -> Conv2dProblem:
+    stride, dilation = pair(stride, "conv2d", "stride", 1), pair(dilation, "conv2d", "dilation", 1)
+    if not isinstance(padding, str):
+        padding = pair(padding, "conv2d", "padding", 0)
     dtype = same_dtype("conv2d", input=x, weight=w, bias=b)
-    unbatched = x.ndim == 3
-    if unbatched:
-        x = x[None]
-    p = Conv2dProblem.of(x.shape, w.shape, dtype, b is not None, stride, padding, dilation, groups, activation, algorithm)
+    x_shape = (1, *x.shape) if x.ndim == 3 else x.shape
+    p = Conv2dProblem.of(x_shape, w.shape, dtype, b is not None, stride, padding, dilation, groups, activation, algorithm)
+    if b is not None and b.shape != (p.oc,):
+        raise ValueError(f"conv2d: expected bias of shape ({p.oc},) for {p.oc} output channels, got {b.shape}")
+    return p
+
+
+_problem = Geometry(_described)
+
+
+def _conv2d_forward(x: Any, w: Any, b: Any, *attributes: Any) -> tuple[np.ndarray, Any]:
+    x, w = operand(x, "conv2d"), operand(w, "conv2d", "weight")
     if b is not None:
-        if b.shape != (p.oc,):
-            raise ValueError(f"conv2d: expected bias of shape ({p.oc},) for {p.oc} output channels, got {b.shape}")
-        b = c_contiguous(b)
-    x, w = channels_last(x), c_contiguous(w)
-    out = empty_channels_last(p.out_shape, dtype)
+        b = c_contiguous(operand(b, "conv2d", "bias"))
+    p = _problem(x, w, b, *attributes)
+    unbatched = x.ndim == 3
+    x, w = channels_last(x[None] if unbatched else x), c_contiguous(w)
+    out = empty_channels_last(p.out_shape, p.dtype)
     select("conv2d", "forward", p)(p, x, w, b, out)
     return (out[0] if unbatched else out), (p, x, w, out if p.act else None, unbatched)
 
@@ -120,8 +121,4 @@ def conv2d(
            [3., 1., 2.],
            [1., 3., 1.]])
     """
-    stride = pair(stride, "conv2d", "stride", 1)
-    dilation = pair(dilation, "conv2d", "dilation", 1)
-    if not isinstance(padding, str):
-        padding = pair(padding, "conv2d", "padding", 0)
     return apply(_CONV2D, (input, weight, bias), stride, padding, dilation, groups, activation, algorithm)

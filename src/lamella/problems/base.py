@@ -7,10 +7,12 @@ int64 array, `geometry`, in the order of the class's `FIELDS`.
 
 from __future__ import annotations
 
-from functools import lru_cache
+from collections.abc import Callable
 from typing import Any, ClassVar
 
 import numpy as np
+
+from lamella.core import Memo
 
 
 class Problem:
@@ -38,20 +40,20 @@ class Problem:
     args: tuple
     algorithm: str = "auto"
 
+    # The problem with these arguments (see the class), validated; the same object for the same arguments.
+    of: ClassVar[Callable[..., Any]]
+
+    def __init_subclass__(cls) -> None:
+        cls.of = Memo(cls._made)
+
     @classmethod
-    @lru_cache(maxsize=4096)
-    def _memoised(cls, *args: Any) -> Any:
+    def _made(cls, *args: Any) -> Any:
         p = cls(*args)
         p.args = args
         p.choices = {}
         p.geometry = np.array([int(getattr(p, field)) for field in cls.FIELDS], dtype=np.int64)
         p.geometry.flags.writeable = False
         return p
-
-    @classmethod
-    def of(cls, *args: Any) -> Any:
-        """The problem with these arguments (see the class), validated; the same object for the same arguments."""
-        return cls._memoised(*args)
 
     def has(self, pass_: str) -> bool:
         """Whether a pass of the operation makes sense for this problem."""
