@@ -67,6 +67,63 @@ def test_function(backend, dtype, memory, affine, training):
         assert np.moveaxis(out.data, 1, -1).flags.c_contiguous
 
 
+@pytest.mark.parametrize("training", [True, False])
+@pytest.mark.parametrize("residual", [True, False])
+@pytest.mark.parametrize("activation", ["none", "relu"])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("backend", ["cython", "numba", "reference"])
+def test_fused(backend, dtype, activation, residual, training):
+    """The activation and the residual in the same pass: in Cython the bits of the three operations apart, and PyTorch's numbers."""
+    for i, shape in enumerate(SHAPES):
+        c = shape[1]
+        x, g, r = (last(draw(shape, dtype, seed + i)) for seed in (0, 100, 200))
+        weight, bias, mean, var = draw(c, dtype, 1), draw(c, dtype, 2), draw(c, dtype, 3), draw(c, dtype, 4) ** 2 + np.asarray(0.1, dtype)
+        arrays = [x, weight, bias] + [r] * residual
+        fused, theirs = leaves(arrays)
+        apart, _ = leaves(arrays)
+        with lamella.use_backend(backend):
+            out = batch_norm(
+                fused[0], mean.copy(), var.copy(), *fused[1:3], training=training, activation=activation, residual=(*fused, None)[3]
+            )
+            out.backward(g)
+            steps = batch_norm(apart[0], mean.copy(), var.copy(), *apart[1:3], training=training)
+            steps = steps + apart[3] if residual else steps
+            steps = lamella.functional.relu(steps) if activation == "relu" else steps
+            steps.backward(g)
+        expected = torch.nn.functional.batch_norm(theirs[0], torch.tensor(mean), torch.tensor(var), *theirs[1:3], training=training)
+        expected = expected + theirs[3] if residual else expected
+        expected = torch.relu(expected) if activation == "relu" else expected
+        expected.backward(torch.tensor(np.ascontiguousarray(g)))
+        close(out, expected, dtype)
+        for a, b, t in zip([out, *[a.grad for a in fused]], [steps, *[a.grad for a in apart]], [expected, *[t.grad for t in theirs]]):
+            close(a, t, dtype, max(1.0, x.size / c / 30))
+            if backend == "cython":
+                np.testing.assert_array_equal(a.data, b.data)
+
+
+@pytest.mark.parametrize("name", ["resnet20", "vgg-small"])
+def test_models_fuse(name):
+    """The networks' fused layers give the numbers of the layers apart."""
+    x, y = draw((4, 1, 16, 16), "float32"), np.array([1, 2, 3, 4])
+    losses = []
+    for fused in (True, False):
+        lamella.manual_seed(0)
+        model = lamella.models.create(name, image_size=16)
+        if not fused:
+            for module in model.modules():
+                if isinstance(module, nn.BatchNorm2d) and module.activation == "relu":
+                    module.activation = "none"
+                    norm = module.forward
+                    module.forward = lambda input, residual=None, norm=norm: lamella.functional.relu(
+                        norm(input) if residual is None else norm(input) + residual
+                    )
+        loss = lamella.functional.cross_entropy(model(lamella.Tensor(x)), y)
+        loss.backward()
+        losses.append([loss.data, *[p.grad.data for p in model.parameters()]])
+    for a, b in zip(*losses):
+        np.testing.assert_array_equal(a, b)
+
+
 def test_arrays_in_array_out():
     x = draw((4, 3, 2, 2), "float32")
     mean, var = lamella.Tensor(np.zeros(3, np.float32)), lamella.Tensor(np.ones(3, np.float32))
@@ -178,6 +235,10 @@ def test_refusals():
         batch_norm(x, ones, ones.astype(np.float64))
     with pytest.raises(TypeError, match="float32 or float64"):
         batch_norm(x.astype(int), ones, ones)
+    with pytest.raises(ValueError, match="residual of the input's shape"):
+        batch_norm(x, ones, ones, residual=x[1:])
+    with pytest.raises(ValueError, match="'none' or 'relu'"):
+        batch_norm(x, ones, ones, activation="tanh")
     with pytest.raises(ValueError, match="eps"):
         batch_norm(x, ones, ones, eps=-1.0)
     frozen = ones.copy()

@@ -1,14 +1,15 @@
 """Batch normalisation over chunks of rows; the Numba twin of cy_chunked.
 
-    out = (x - mean) * weight / sqrt(var + eps) + bias            all formulas: the folder's page
+    out = act((x - mean) * weight / sqrt(var + eps) + bias + residual)            all formulas: the folder's page
 
-Shapes   x, g, out, dx n rows of `channels` elements, dense; the others (channels,), or None for weight and bias
+Shapes   x, g, residual, out, dx, dresidual n rows of `channels` elements, dense; the others (channels,), or None for weight and bias
 Storage  fold rows of few channels count as one wide row of width = fold * channels elements, so that inner loops are long
 Loops    chunks of wide rows    parallel; the second look at a chunk comes from L2
          rows, four at a time   the columns' sums pass through L1 once for four rows
          columns                the loop that LLVM turns into vector code
          then, per column       chunks are combined in float64, in order
          then chunks again      out (or dx), row by row
+ReLU     backward takes its mask from x, computed as forward did, or with a residual from out, and leaves the masked gradient in dresidual
 Edges    up to fold - 1 rows that fill no wide row are summed in float64 while combining; LLVM's remainder loops do the rest
 Threads  chunks depend on the problem only: the same bits for any number of threads
 Cost     forward_train reads x twice and writes out; backward reads g and x twice and writes dx; the eval passes touch everything once
@@ -22,6 +23,7 @@ from lamella.kernels._common.nb import ANY_SLOTS, array_f64, context, doubles, f
 COLUMNS = 64  # columns in a wide row, at least
 CHUNK = 16384  # elements of a chunk, as far as it has between 64 and 256 rows
 TRAIN, EVAL, BACKWARD, BACKWARD_EVAL = range(4)
+NONE, INPUT, OUTPUT = range(3)  # what masks g: nothing, the sign of the normalised x, that of out
 
 # the words of the context
 (
@@ -47,8 +49,11 @@ TRAIN, EVAL, BACKWARD, BACKWARD_EVAL = range(4)
     STEP,
     CHUNKS,
     KIND,
+    RESIDUAL,
+    Y,
+    DRESIDUAL,
     EPS,
-) = range(23)
+) = range(26)
 
 
 def _real(dtype):
@@ -113,9 +118,10 @@ def statistics_task(dtype):
 
 
 @cache
-def gradient_sums_task(dtype, write):
+def gradient_sums_task(dtype, write, mask):
     """sum(g) and sum(g (x - mean)) of the columns of one chunk; write: also dx = scale * g."""
     array, real, item = floats_of(dtype), _real(dtype), dtype.itemsize
+    zero = real(0)
 
     @task
     def work(ctx, task, slot):
@@ -124,13 +130,13 @@ def gradient_sums_task(dtype, write):
         n = min(c[STEP], c[WIDE] - task * c[STEP])
         row = width * item
         start = task * c[STEP] * row
-        means, scales = array(c[K]), array(c[K] + row)
+        means, scales, shifts = array(c[K]), array(c[K] + row), array(c[K] + 2 * row)
         sums = array(c[PARTIAL] + 2 * task * row)
         products = array(c[PARTIAL] + (2 * task + 1) * row)
         for j in range(width):
-            sums[j] = real(0)
-            products[j] = real(0)
-        twos = n // 2
+            sums[j] = zero
+            products[j] = zero
+        twos = n // 2 if mask == NONE else 0
         for r in range(twos):
             at = start + 2 * r * row
             g0, g1, a0, a1 = array(c[G] + at), array(c[G] + at + row), array(c[X] + at), array(c[X] + at + row)
@@ -139,23 +145,36 @@ def gradient_sums_task(dtype, write):
                 sums[j] += g0[j] + g1[j]
                 products[j] += g0[j] * (a0[j] - mean) + g1[j] * (a1[j] - mean)
         for r in range(2 * twos, n):
-            g0, a0 = array(c[G] + start + r * row), array(c[X] + start + r * row)
+            at = start + r * row
+            g0, a0, y0, m0 = array(c[G] + at), array(c[X] + at), array(c[Y] + at), array(c[DRESIDUAL] + at)
             for j in range(width):
-                sums[j] += g0[j]
-                products[j] += g0[j] * (a0[j] - means[j])
+                d = a0[j] - means[j]
+                v = g0[j]
+                if mask == INPUT:
+                    v = zero if d * scales[j] + shifts[j] <= zero else v
+                elif mask == OUTPUT:
+                    v = zero if y0[j] <= zero else v
+                    m0[j] = v
+                sums[j] += v
+                products[j] += v * d
         if write:
             for r in range(n):
-                g0, d0 = array(c[G] + start + r * row), array(c[OUT] + start + r * row)
+                at = start + r * row
+                g0, a0, d0 = array((c[DRESIDUAL] if mask == OUTPUT else c[G]) + at), array(c[X] + at), array(c[OUT] + at)
                 for j in range(width):
-                    d0[j] = g0[j] * scales[j]
+                    v = g0[j]
+                    if mask == INPUT:
+                        v = zero if (a0[j] - means[j]) * scales[j] + shifts[j] <= zero else v
+                    d0[j] = v * scales[j]
 
     return work
 
 
 @cache
-def combine_task(dtype, kind):
+def combine_task(dtype, kind, mask):
     """All chunks of a block of columns, in float64; the columns of a block hold whole channels."""
     array, real = floats_of(dtype), _real(dtype)
+    zero = real(0)
 
     @task
     def work(ctx, task, slot):
@@ -163,6 +182,7 @@ def combine_task(dtype, kind):
         eps = doubles(ctx)[EPS]
         x, g, partial, sums = array(c[X]), array(c[G]), array(c[PARTIAL]), array_f64(c[SUMS])
         mean, var, dw, db, k, weight = array(c[MEAN]), array(c[VAR]), array(c[DW]), array(c[DB]), array(c[K]), array(c[WEIGHT])
+        y, dresidual = array(c[Y]), array(c[DRESIDUAL])
         width, channels, fold, chunks, step, wide, rows = c[WIDTH], c[CHANNELS], c[FOLD], c[CHUNKS], c[STEP], c[WIDE], c[ROWS]
         j0, j1, h0, h1 = 0, width, 0, channels
         if fold == 1:
@@ -216,16 +236,23 @@ def combine_task(dtype, kind):
                     total += sums[i * channels + h]
                     products += sums[width + i * channels + h]
                 for i in range(left):
-                    d = np.float64(g[tail + i * channels + h])
+                    at = tail + i * channels + h
+                    v = g[at]
+                    if mask == INPUT:
+                        v = zero if (x[at] - k[h]) * k[width + h] + k[2 * width + h] <= zero else v
+                    elif mask == OUTPUT:
+                        v = zero if y[at] <= zero else v
+                        dresidual[at] = v
+                    d = np.float64(v)
                     total += d
-                    products += d * (np.float64(x[tail + i * channels + h]) - np.float64(mean[h]))
+                    products += d * (np.float64(x[at]) - np.float64(mean[h]))
                 s = 1.0 / np.sqrt(np.float64(var[h]) + eps)
                 scale = s * np.float64(weight[h]) if c[WEIGHT] != 0 else s
                 db[h] = real(total)
                 dw[h] = real(products * s)
                 for i in range(fold):
-                    k[2 * width + i * channels + h] = real(-scale * s * s * products / rows)
-                    k[3 * width + i * channels + h] = real(-scale * total / rows)
+                    k[3 * width + i * channels + h] = real(-scale * s * s * products / rows)
+                    k[4 * width + i * channels + h] = real(-scale * total / rows)
 
     return work
 
@@ -255,16 +282,17 @@ def constants_task(dtype):
 
 
 @cache
-def apply_task(dtype, backward):
-    """A chunk of wide rows; as the last task, the rows left over."""
+def apply_task(dtype, backward, relu, residual):
+    """A chunk of wide rows; as the last task, the rows left over. backward: relu masks g by x."""
     array, item = floats_of(dtype), dtype.itemsize
+    zero = _real(dtype)(0)
 
     @task
     def work(ctx, task, slot):
         c = ints(ctx)
         width, wide = c[WIDTH], c[WIDE]
         row = width * item
-        k0, k1, k2, k3 = array(c[K]), array(c[K] + row), array(c[K] + 2 * row), array(c[K] + 3 * row)
+        k0, k1, k2, k3, k4 = array(c[K]), array(c[K] + row), array(c[K] + 2 * row), array(c[K] + 3 * row), array(c[K] + 4 * row)
         r0 = task * c[STEP]
         r1 = min(r0 + c[STEP], wide)
         n = width
@@ -273,15 +301,28 @@ def apply_task(dtype, backward):
             n = (c[ROWS] - wide * c[FOLD]) * c[CHANNELS]
         for r in range(r0, r1):
             x, g, out = array(c[X] + r * row), array(c[G] + r * row), array(c[OUT] + r * row)
+            added = array(c[RESIDUAL] + r * row)
             if not backward:
                 for j in range(n):
-                    out[j] = (x[j] - k0[j]) * k1[j] + k2[j]
+                    v = (x[j] - k0[j]) * k1[j] + k2[j]
+                    if residual:
+                        v += added[j]
+                    if relu:
+                        v = zero if v <= zero else v
+                    out[j] = v
             elif c[KIND] == BACKWARD:
                 for j in range(n):
-                    out[j] = g[j] * k1[j] + ((x[j] - k0[j]) * k2[j] + k3[j])
+                    d = x[j] - k0[j]
+                    v = g[j]
+                    if relu:
+                        v = zero if d * k1[j] + k2[j] <= zero else v
+                    out[j] = v * k1[j] + (d * k3[j] + k4[j])
             else:
                 for j in range(n):
-                    out[j] = g[j] * k1[j]
+                    v = g[j]
+                    if relu:
+                        v = zero if (x[j] - k0[j]) * k1[j] + k2[j] <= zero else v
+                    out[j] = v * k1[j]
 
     return work
 
@@ -301,48 +342,54 @@ def _up(nbytes):
 def scratch(pass_, p):
     fold, width, wide, step, chunks = _geometry(p)
     item = p.dtype.itemsize
-    return _up(4 * width * item) + _up(16 * width) + _up(2 * chunks * width * item), _up(width * item) if pass_ == "forward_train" else 0
+    return _up(5 * width * item) + _up(16 * width) + _up(2 * chunks * width * item), _up(width * item) if pass_ == "forward_train" else 0
 
 
-def _run(p, kind, g, x, weight, bias, mean, var, out, dw, db, scratch):
+def _run(p, kind, x, weight, bias, mean, var, out, scratch, residual=None, g=None, y=None, dw=None, db=None, dresidual=None):
     fold, width, wide, step, chunks = _geometry(p)
     item = p.dtype.itemsize
     at = scratch.__array_interface__["data"][0]
-    sums = at + _up(4 * width * item)
+    sums = at + _up(5 * width * item)
     partial = sums + _up(16 * width)
     spare = partial + _up(2 * chunks * width * item)
     each = _up(width * item)
     slots = (scratch.size - (spare - at)) // each if kind == TRAIN else ANY_SLOTS
     ctx = context(
         x, g, out, weight, bias, mean, var, dw, db, at, sums, partial, spare, each // item,
-        p.rows, p.channels, fold, width, wide, step, chunks, kind, p.eps,
+        p.rows, p.channels, fold, width, wide, step, chunks, kind, residual, y, dresidual, p.eps,
     )  # fmt: skip
     n = float(p.rows * p.channels)
     left = int(wide * fold < p.rows)
     blocks = 1 if fold > 1 else -(-p.channels // 256)
+    relu = p.act != 0
     if kind != TRAIN:
         run(constants_task(p.dtype), ctx, 1, 0.0)
     if kind == TRAIN:
         run(statistics_task(p.dtype), ctx, chunks, 0.3 * n, slots)
-        run(combine_task(p.dtype, TRAIN), ctx, blocks, 2.0 * chunks * width)
+        run(combine_task(p.dtype, TRAIN, NONE), ctx, blocks, 2.0 * chunks * width)
         run(constants_task(p.dtype), ctx, 1, 0.0)
     elif kind != EVAL:
-        run(gradient_sums_task(p.dtype, kind == BACKWARD_EVAL), ctx, chunks, 0.3 * n)
-        run(combine_task(p.dtype, BACKWARD), ctx, blocks, 2.0 * chunks * width)
-    run(apply_task(p.dtype, kind >= BACKWARD), ctx, left if kind == BACKWARD_EVAL else chunks + left, 0.3 * n)
+        mask = NONE if not relu else OUTPUT if p.residual else INPUT
+        run(gradient_sums_task(p.dtype, kind == BACKWARD_EVAL, mask), ctx, chunks, 0.3 * n)
+        run(combine_task(p.dtype, BACKWARD, mask), ctx, blocks, 2.0 * chunks * width)
+        relu = mask == INPUT
+        if mask == OUTPUT:  # the masked gradient stands there
+            ctx[G] = ctx[DRESIDUAL]
+    apply = apply_task(p.dtype, kind >= BACKWARD, relu, residual is not None)
+    run(apply, ctx, left if kind == BACKWARD_EVAL else chunks + left, 0.3 * n)
 
 
-def forward_train(p, x, weight, bias, out, mean, var, scratch):
-    _run(p, TRAIN, None, x, weight, bias, mean, var, out, None, None, scratch)
+def forward_train(p, x, weight, bias, residual, out, mean, var, scratch):
+    _run(p, TRAIN, x, weight, bias, mean, var, out, scratch, residual)
 
 
-def forward_eval(p, x, weight, bias, mean, var, out, scratch):
-    _run(p, EVAL, None, x, weight, bias, mean, var, out, None, None, scratch)
+def forward_eval(p, x, weight, bias, mean, var, residual, out, scratch):
+    _run(p, EVAL, x, weight, bias, mean, var, out, scratch, residual)
 
 
-def backward(p, g, x, weight, mean, var, dx, dw, db, scratch):
-    _run(p, BACKWARD, g, x, weight, None, mean, var, dx, dw, db, scratch)
+def backward(p, g, x, weight, bias, mean, var, out, dx, dw, db, dresidual, scratch):
+    _run(p, BACKWARD, x, weight, bias, mean, var, dx, scratch, None, g, out, dw, db, dresidual)
 
 
-def backward_eval(p, g, x, weight, mean, var, dx, dw, db, scratch):
-    _run(p, BACKWARD_EVAL, g, x, weight, None, mean, var, dx, dw, db, scratch)
+def backward_eval(p, g, x, weight, bias, mean, var, out, dx, dw, db, dresidual, scratch):
+    _run(p, BACKWARD_EVAL, x, weight, bias, mean, var, dx, scratch, None, g, out, dw, db, dresidual)

@@ -10,7 +10,6 @@ from collections.abc import Callable
 from typing import Any
 
 from lamella import nn
-from lamella.functional import relu
 
 __all__ = ["LeNet", "MLP", "ResNet20", "VGGSmall", "create", "names", "register"]
 
@@ -123,8 +122,7 @@ class VGGSmall(nn.Sequential):
         for stage, width in enumerate((32, 64, 128), 1):
             for i in (1, 2):
                 layers[f"conv{stage}_{i}"] = nn.Conv2d(channels, width, 3, padding=1, bias=False)
-                layers[f"bn{stage}_{i}"] = nn.BatchNorm2d(width)
-                layers[f"relu{stage}_{i}"] = nn.ReLU()
+                layers[f"bn{stage}_{i}"] = nn.BatchNorm2d(width, activation="relu")
                 channels = width
             layers[f"pool{stage}"] = nn.MaxPool2d(2)
         layers["avgpool"] = nn.AdaptiveAvgPool2d(1)
@@ -140,9 +138,9 @@ class BasicBlock(nn.Module):
     def __init__(self, in_channels: int, channels: int, stride: int):
         super().__init__()
         self.conv1 = nn.Conv2d(in_channels, channels, 3, stride=stride, padding=1, bias=False)
-        self.bn1 = nn.BatchNorm2d(channels)
+        self.bn1 = nn.BatchNorm2d(channels, activation="relu")
         self.conv2 = nn.Conv2d(channels, channels, 3, padding=1, bias=False)
-        self.bn2 = nn.BatchNorm2d(channels)
+        self.bn2 = nn.BatchNorm2d(channels, activation="relu")
         self.downsample = None
         if stride != 1 or in_channels != channels:
             layers: OrderedDict[str, nn.Module] = OrderedDict()
@@ -151,9 +149,8 @@ class BasicBlock(nn.Module):
             self.downsample = nn.Sequential(layers)
 
     def forward(self, x: Any) -> Any:
-        out = relu(self.bn1(self.conv1(x)))
-        out = self.bn2(self.conv2(out))
-        return relu(out + (x if self.downsample is None else self.downsample(x)))
+        out = self.bn1(self.conv1(x))
+        return self.bn2(self.conv2(out), x if self.downsample is None else self.downsample(x))
 
 
 class ResNet20(nn.Module):
@@ -182,7 +179,7 @@ class ResNet20(nn.Module):
         super().__init__()
         _needs("resnet20", image_size, 4)
         self.conv1 = nn.Conv2d(in_channels, 16, 3, padding=1, bias=False)
-        self.bn1 = nn.BatchNorm2d(16)
+        self.bn1 = nn.BatchNorm2d(16, activation="relu")
         self.layer1 = self._stage(16, 16, 1)
         self.layer2 = self._stage(16, 32, 2)
         self.layer3 = self._stage(32, 64, 2)
@@ -198,7 +195,7 @@ class ResNet20(nn.Module):
         )
 
     def forward(self, x: Any) -> Any:
-        x = relu(self.bn1(self.conv1(x)))
+        x = self.bn1(self.conv1(x))
         x = self.layer3(self.layer2(self.layer1(x)))
         return self.fc(self.flatten(self.avgpool(x)))
 

@@ -88,10 +88,10 @@ OPERATIONS: dict[str, Operation] = {
     "gemm": Operation({"forward": "a b bias c | out"}, rows("cy_packed", "nb_packed", "ref")),
     "batchnorm": Operation(
         {
-            "forward_train": "x weight bias | out mean var",
-            "forward_eval": "x weight bias mean var | out",
-            "backward": "g x weight mean var | dx dw db",
-            "backward_eval": "g x weight mean var | dx dw db",
+            "forward_train": "x weight bias residual | out mean var",
+            "forward_eval": "x weight bias mean var residual | out",
+            "backward": "g x weight bias mean var out | dx dw db dresidual",
+            "backward_eval": "g x weight bias mean var out | dx dw db dresidual",
         },
         rows("cy_chunked", "nb_chunked", "ref"),
     ),

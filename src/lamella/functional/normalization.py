@@ -28,7 +28,16 @@ def _update(name: str, running: np.ndarray, new: np.ndarray, momentum: float, un
 
 
 def _forward(
-    x: Any, weight: Any, bias: Any, running_mean: Any, running_var: Any, training: bool, momentum: float, eps: float
+    x: Any,
+    weight: Any,
+    bias: Any,
+    running_mean: Any,
+    running_var: Any,
+    residual: Any,
+    training: bool,
+    momentum: float,
+    eps: float,
+    activation: str,
 ) -> tuple[np.ndarray, Any]:
     x = operand(np.asarray(x), "batch_norm")
     if x.ndim < 2:
@@ -39,33 +48,43 @@ def _forward(
         raise ValueError("batch_norm: expected running_mean and running_var when training=False; the batch's own need training=True")
     weight, bias = _per_channel("weight", weight, x), _per_channel("bias", bias, x)
     mean, var = _per_channel("running_mean", running_mean, x), _per_channel("running_var", running_var, x)
-    same_dtype("batch_norm", input=x, weight=weight, bias=bias, running_mean=mean, running_var=var)
+    if residual is not None:
+        residual = operand(np.asarray(residual), "batch_norm", "residual")
+        if residual.shape != x.shape:
+            raise ValueError(f"batch_norm: expected residual of the input's shape {x.shape}, got {residual.shape}")
+    same_dtype("batch_norm", input=x, weight=weight, bias=bias, running_mean=mean, running_var=var, residual=residual)
     channels = x.shape[1]
     rows = x.size // channels if channels else 0
     if training and rows == 1:
         raise ValueError(f"batch_norm: expected more than 1 value per channel when training, got input of shape {x.shape}")
     x = channels_last(x)
-    p = BatchNormProblem.of(rows, channels, x.dtype, eps)
+    if residual is not None:
+        residual = channels_last(residual)
+    p = BatchNormProblem.of(rows, channels, x.dtype, eps, activation, residual is not None)
     out = empty_channels_last(x.shape, x.dtype)
     if training:
         mean, var = np.empty(channels, x.dtype), np.empty(channels, x.dtype)
         if rows:
-            select("batchnorm", "forward_train", p)(p, x, weight, bias, out, mean, var)
+            select("batchnorm", "forward_train", p)(p, x, weight, bias, residual, out, mean, var)
             if running_mean is not None:
                 _update("running_mean", running_mean, mean, momentum)
                 _update("running_var", running_var, var, momentum, rows / (rows - 1))
     elif rows:
-        select("batchnorm", "forward_eval", p)(p, x, weight, bias, mean, var, out)
-    return out, (p, x, weight, mean, var, training)
+        select("batchnorm", "forward_eval", p)(p, x, weight, bias, mean, var, residual, out)
+    if residual is not None and activation == "none":  # its gradient is g: what is left to compute knows nothing of it
+        p = BatchNormProblem.of(rows, channels, x.dtype, eps)
+    return out, (p, x, weight, bias if p.act else None, mean, var, out if p.residual else None, training)
 
 
 def _backward(saved: Any, g: np.ndarray, needs: tuple[bool, ...]) -> tuple[np.ndarray | None, ...]:
-    p, x, weight, mean, var, training = saved
+    p, x, weight, bias, mean, var, out, training = saved
     dx = empty_channels_last(x.shape, x.dtype)
+    dresidual = empty_channels_last(x.shape, x.dtype) if p.residual else None
     dw, db = np.zeros(p.channels, x.dtype), np.zeros(p.channels, x.dtype)
     if p.rows:
-        select("batchnorm", "backward" if training else "backward_eval", p)(p, channels_last(g), x, weight, mean, var, dx, dw, db)
-    return dx, dw if needs[1] else None, db if needs[2] else None, None, None
+        kernel = select("batchnorm", "backward" if training else "backward_eval", p)
+        kernel(p, channels_last(g), x, weight, bias, mean, var, out, dx, dw, db, dresidual)
+    return dx, dw if needs[1] else None, db if needs[2] else None, None, None, g if dresidual is None else dresidual
 
 
 _BATCH_NORM = Operation("batch_norm", _forward, _backward)
@@ -80,8 +99,11 @@ def batch_norm(
     training: bool = False,
     momentum: float = 0.1,
     eps: float = 1e-5,
+    *,
+    activation: str = "none",
+    residual: Any = None,
 ) -> Any:
-    """Normalise every channel to mean 0 and variance 1, then scale and shift it.
+    """Normalise every channel to mean 0 and variance 1, then scale and shift it; then, if asked, add another array and apply ReLU.
 
     Parameters
     ----------
@@ -97,6 +119,10 @@ def batch_norm(
         ``running = (1 - momentum) * running + momentum * new``; the new variance is the unbiased one.
     eps : float
         Added to the variance.
+    activation : {"none", "relu"}
+        Applied to the result in the same pass; backward finds its mask again without reading the result.
+    residual : array or Tensor of the input's shape, optional
+        Added before the activation: the end of a residual block, ``relu(batch_norm(x) + residual)``, in one pass.
 
     Returns
     -------
@@ -105,7 +131,8 @@ def batch_norm(
     Raises
     ------
     ValueError
-        Fewer than two axes; a wrong number of channels; training on one value per channel; no running statistics in evaluation.
+        Fewer than two axes; a wrong number of channels; training on one value per channel; no running statistics in evaluation; a
+        residual of another shape; an activation that is not known.
     TypeError
         Not float32 or float64, or different dtypes.
 
@@ -119,8 +146,12 @@ def batch_norm(
     >>> batch_norm(x, None, None, training=True, eps=0.0)
     array([[-1., -1.],
            [ 1.,  1.]])
+    >>> batch_norm(x, None, None, training=True, eps=0.0, activation="relu", residual=np.full((2, 2), 0.5))
+    array([[0. , 0. ],
+           [1.5, 1.5]])
     """
-    out = apply(_BATCH_NORM, (input, weight, bias, running_mean, running_var), bool(training), float(momentum), float(eps))
+    inputs = (input, weight, bias, running_mean, running_var, residual)
+    out = apply(_BATCH_NORM, inputs, bool(training), float(momentum), float(eps), activation)
     if training:
         for running in (running_mean, running_var):
             if isinstance(running, Tensor):

@@ -34,13 +34,14 @@ class _BatchNorm(Module):
         affine: bool = True,
         track_running_stats: bool = True,
         dtype: Any = None,
+        activation: str = "none",
     ):
         super().__init__()
         name = type(self).__name__
         if not hasattr(num_features, "__index__") or num_features < 1:
             raise ValueError(f"{name}: num_features must be a positive integer, got {num_features!r}")
         self.num_features, self.eps, self.momentum = num_features, eps, momentum
-        self.affine, self.track_running_stats = affine, track_running_stats
+        self.affine, self.track_running_stats, self.activation = affine, track_running_stats, activation
         self.register_parameter("weight", Parameter(empty(num_features, dtype=dtype)) if affine else None)
         self.register_parameter("bias", Parameter(empty(num_features, dtype=dtype)) if affine else None)
         self.register_buffer("running_mean", zeros(num_features, dtype=dtype) if track_running_stats else None)
@@ -63,7 +64,7 @@ class _BatchNorm(Module):
         if self.bias is not None:
             init.zeros_(self.bias)
 
-    def forward(self, input: Any) -> Any:
+    def forward(self, input: Any, residual: Any = None) -> Any:
         name = type(self).__name__
         if np.ndim(input.data if isinstance(input, Tensor) else input) not in self._dims:
             raise ValueError(f"{name}: expected input of shape {self._shape}, got {input.shape}")
@@ -77,12 +78,24 @@ class _BatchNorm(Module):
                 momentum = 1 / int(self.num_batches_tracked)
         use = tracked or not self.training
         mean, var = (self.running_mean, self.running_var) if use else (None, None)
-        return F.batch_norm(input, mean, var, self.weight, self.bias, self.training or mean is None, momentum or 0.0, self.eps)
+        return F.batch_norm(
+            input,
+            mean,
+            var,
+            self.weight,
+            self.bias,
+            self.training or mean is None,
+            momentum or 0.0,
+            self.eps,
+            activation=self.activation,
+            residual=residual,
+        )
 
     def extra_repr(self) -> str:
         return (
             f"{self.num_features}, eps={self.eps}, momentum={self.momentum}, affine={self.affine}, "
             f"bias={self.bias is not None}, track_running_stats={self.track_running_stats}"
+            + (f", activation={self.activation!r}" if self.activation != "none" else "")
         )
 
 
@@ -102,6 +115,8 @@ class BatchNorm1d(_BatchNorm):
     track_running_stats : bool
         Keep running statistics and evaluate with them; without, every batch is normalised by its own.
     dtype : optional, default float32
+    activation : {"none", "relu"}
+        Applied to the result in the same pass, also to ``layer(input, residual)``, the sum with another Tensor.
 
     Attributes
     ----------
@@ -135,6 +150,8 @@ class BatchNorm2d(_BatchNorm):
     track_running_stats : bool
         Keep running statistics and evaluate with them; without, every batch is normalised by its own.
     dtype : optional, default float32
+    activation : {"none", "relu"}
+        Applied to the result in the same pass, also to ``layer(input, residual)``, the sum with another Tensor.
 
     Attributes
     ----------
