@@ -4,7 +4,7 @@ Small networks live on what a call costs before its kernel starts. Everything th
 decides, refuses or converts stands in the modules above (memory, problems, registry, layout, tensor, functional), which hand their slow path
 down where one is needed:
 
-    formats    is_channels_last, is_dense, operand                      (layout)
+    formats    is_channels_last, is_dense, channels_last, like, operand (layout)
     memory     empty, empty_like, empty_channels_last, Block            (memory keeps the large blocks)
     problems   Memo, Geometry: what stands for arguments                (problems, functional)
     kernels    Kernel, select, scratch                                  (registry chooses)
@@ -17,7 +17,7 @@ from cpython.bytes cimport PyBytes_FromStringAndSize
 from cpython.object cimport PyObject
 from cpython.ref cimport Py_INCREF
 from libc.stdint cimport int64_t
-from libc.string cimport memcpy
+from libc.string cimport memcmp, memcpy
 
 import threading
 from contextvars import ContextVar
@@ -31,6 +31,9 @@ cnp.import_array()
 cdef extern from "Python.h":
     PyObject *PyDict_GetItemWithError(object, object) except? NULL
     int PyContextVar_Get(object, PyObject *, PyObject **) except -1
+    tuple PyTuple_New(Py_ssize_t)
+    void PyTuple_SET_ITEM(tuple, Py_ssize_t, object)
+    object PyObject_Call(object, tuple, PyObject *)
     object PyObject_Vectorcall(object, PyObject **, size_t, PyObject *)
     void Py_XDECREF(PyObject *)
     const char *PyUnicode_AsUTF8AndSize(object, Py_ssize_t *) except NULL
@@ -105,6 +108,34 @@ cpdef bint is_dense(cnp.ndarray x):
             return False
         step *= shape[found]
     return True
+
+
+cdef object copy_last = None, copy_c = None, copy_like = None
+
+
+def copies_by(to_channels_last, to_c_contiguous, to_like):
+    """Who brings an array into another memory format."""
+    global copy_last, copy_c, copy_like
+    copy_last, copy_c, copy_like = to_channels_last, to_c_contiguous, to_like
+
+
+cpdef channels_last(cnp.ndarray x):
+    """x itself if its memory is channels-last, else a copy that is."""
+    return x if runs(x, True) else copy_last(x)
+
+
+cpdef c_contiguous(cnp.ndarray x):
+    """x itself if it is C-contiguous, else a copy that is."""
+    return x if PyArray_IS_C_CONTIGUOUS(x) else copy_c(x)
+
+
+cpdef like(cnp.ndarray x, cnp.ndarray reference):
+    """x itself if its strides are those of the dense `reference` of the same shape, else a copy in that memory order."""
+    if PyArray_IS_C_CONTIGUOUS(reference):
+        return c_contiguous(x)
+    if not memcmp(cnp.PyArray_STRIDES(x), cnp.PyArray_STRIDES(reference), cnp.PyArray_NDIM(x) * sizeof(cnp.npy_intp)):
+        return x
+    return channels_last(x) if runs(reference, True) else copy_like(x, reference)
 
 
 def operand(x, operation, name="input"):
@@ -189,7 +220,7 @@ cpdef empty_like(cnp.ndarray x):
 def empty_channels_last(tuple shape, dtype):
     """An uninitialised (N, C, *spatial) array in channels-last memory."""
     cdef cnp.npy_intp[AXES] dims, steps
-    cdef cnp.dtype kind = dtype if isinstance(dtype, np.dtype) else np.dtype(dtype)
+    cdef cnp.dtype kind = dtype if cnp.PyArray_DescrCheck(dtype) else np.dtype(dtype)
     cdef cnp.npy_intp step = cnp.PyDataType_ELSIZE(kind)
     cdef int i, axis, ndim = len(shape)
     for i in range(ndim):
@@ -554,15 +585,17 @@ def apply(Operation operation not None, tuple inputs not None, *attributes):
     """
     cdef bint tensor = False, record = False
     cdef Recorded result
-    cdef list arrays = []
-    for x in inputs:
-        if isinstance(x, Recorded):
+    cdef Py_ssize_t i, n = len(inputs), others = len(attributes)
+    cdef tuple arguments = PyTuple_New(n + others)
+    for i in range(n + others):
+        x = inputs[i] if i < n else attributes[i - n]
+        if i < n and isinstance(x, Recorded):
             tensor = True
             record = record or (<Recorded>x).requires_grad
             x = (<Recorded>x).data
-        arrays.append(x)
-    arrays += attributes
-    out, saved = operation.forward(*arrays)
+        Py_INCREF(x)
+        PyTuple_SET_ITEM(arguments, i, x)
+    out, saved = PyObject_Call(operation.forward, arguments, NULL)
     if not tensor:
         return out
     more = ()
@@ -645,17 +678,16 @@ def backward(Recorded root, g, bint retain_graph):
 cdef class Unary:
     """The two functions of an Operation on one array of any dense memory order, which its output keeps.
 
-    problem(n, dtype, slope) gives the problem, operand(x) converts what is no dense float array, like(g, kept) brings a gradient into
-    the memory order of `kept`.
+    problem(n, dtype, slope) gives the problem, convert(x) a dense float array of what is none.
     """
 
     cdef str operation
     cdef bint saves_input
-    cdef object problem, convert, like
+    cdef object problem, convert
     cdef dict known
 
-    def __init__(self, str operation, bint saves_input, problem, convert, like):
-        self.operation, self.saves_input, self.problem, self.convert, self.like = operation, saves_input, problem, convert, like
+    def __init__(self, str operation, bint saves_input, problem, convert):
+        self.operation, self.saves_input, self.problem, self.convert = operation, saves_input, problem, convert
         self.known = {}
 
     def forward(self, x, double slope=0.0):
@@ -684,7 +716,7 @@ cdef class Unary:
         cdef PyObject *argv[5]
         p, kept = saved
         dx = empty_like(kept)
-        g = self.like(g, kept)
+        g = like(g, kept)
         argv[0], argv[1], argv[2], argv[3] = <PyObject *>p, <PyObject *>g, <PyObject *>kept, <PyObject *>dx
         select(self.operation, "backward", p).run(argv, 4)
         return (dx,)

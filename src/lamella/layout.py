@@ -10,7 +10,10 @@ from __future__ import annotations
 import numpy as np
 
 from lamella import memory
-from lamella.core import empty_channels_last, is_channels_last, is_dense
+from lamella.core import c_contiguous as c_contiguous
+from lamella.core import channels_last as channels_last
+from lamella.core import copies_by, empty_channels_last, is_channels_last, is_dense
+from lamella.core import like as like
 from lamella.core import operand as operand
 from lamella.problems import ReorderProblem
 from lamella.registry import select
@@ -37,46 +40,36 @@ def _reordered(x: np.ndarray, to_last: bool) -> np.ndarray | None:
     return out
 
 
-def channels_last(x: np.ndarray) -> np.ndarray:
-    """x itself if its memory is channels-last, else a copy that is."""
+def _to_channels_last(x: np.ndarray) -> np.ndarray:
     global reorders
-    if is_channels_last(x):
-        return x
     reorders += 1
     copy = _reordered(x, True)
     return np.moveaxis(np.ascontiguousarray(_last(x)), -1, 1) if copy is None else copy
 
 
-def c_contiguous(x: np.ndarray) -> np.ndarray:
-    """x itself if it is C-contiguous, else a copy that is."""
+def _to_c_contiguous(x: np.ndarray) -> np.ndarray:
     global reorders
-    if x.flags.c_contiguous:
-        return x
     reorders += 1
     copy = _reordered(x, False)
     return np.ascontiguousarray(x) if copy is None else copy
 
 
-def dense(x: np.ndarray) -> np.ndarray:
-    """x itself if it is dense, else a C-contiguous copy."""
-    return x if is_dense(x) else np.ascontiguousarray(x)
-
-
-def like(x: np.ndarray, reference: np.ndarray) -> np.ndarray:
-    """x itself if its strides are those of the dense `reference` of the same shape, else a copy in that memory order."""
+def _to_like(x: np.ndarray, reference: np.ndarray) -> np.ndarray:
     global reorders
-    if x.strides == reference.strides:
-        return x
-    if reference.flags.c_contiguous:
-        return c_contiguous(x)
-    if is_channels_last(reference):
-        return channels_last(x)
     copy = np.empty_like(reference, dtype=x.dtype)  # keeps the order of axes of a dense array
     if copy.strides == x.strides:
         return x
     reorders += 1
     copy[...] = x
     return copy
+
+
+copies_by(_to_channels_last, _to_c_contiguous, _to_like)
+
+
+def dense(x: np.ndarray) -> np.ndarray:
+    """x itself if it is dense, else a C-contiguous copy."""
+    return x if is_dense(x) else np.ascontiguousarray(x)
 
 
 def same_dtype(operation: str, **arrays: np.ndarray | None) -> np.dtype:

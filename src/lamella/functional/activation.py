@@ -22,7 +22,7 @@ def operation(name: str) -> Operation:
     def converted(x: Any) -> np.ndarray:
         return dense(operand(x, name))
 
-    unary = Unary("activation", FUNCTIONS[name].saves == "input", problem, converted, like)
+    unary = Unary("activation", FUNCTIONS[name].saves == "input", problem, converted)
     return Operation(name, unary.forward, unary.backward)
 
 
