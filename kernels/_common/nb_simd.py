@@ -223,13 +223,17 @@ def operation(result, arguments, code):
         return context.get_dummy_value() if result is None else value
 
     sig = (types.void if result is None else result)(*arguments)
-    if len(arguments) == 0:
-        return intrinsic(lambda typingctx: (sig, codegen))
-    if len(arguments) == 1:
-        return intrinsic(lambda typingctx, x: (sig, codegen))
-    if len(arguments) == 2:
-        return intrinsic(lambda typingctx, x, y: (sig, codegen))
-    return intrinsic(lambda typingctx, x, y, z: (sig, codegen))
+    found = (sig, codegen)
+    takes = (
+        lambda typingctx: found,
+        lambda typingctx, a: found,
+        lambda typingctx, a, b: found,
+        lambda typingctx, a, b, c: found,
+        lambda typingctx, a, b, c, d: found,
+        lambda typingctx, a, b, c, d, e: found,
+        lambda typingctx, a, b, c, d, e, f: found,
+    )
+    return intrinsic(takes[len(arguments)])
 
 
 def namespace(name, **members):
@@ -250,12 +254,52 @@ def _halves(builder, x, combine):
     return builder.extract_element(x, ir.Constant(_I32, 0))
 
 
+def _shuffle(builder, x, y, lanes):
+    return builder.shuffle_vector(x, y, ir.Constant(ir.VectorType(_I32, len(lanes)), lanes))
+
+
+def transposed(builder, rows):
+    """The columns of a square of registers, by Eklundh's method (transpose.h)."""
+    count = len(rows)
+    rows, step = list(rows), 1
+    while step < count:
+        low = [count + (lane ^ step) if lane & step else lane for lane in range(count)]
+        high = [count + lane if lane & step else lane ^ step for lane in range(count)]
+        for i in range(count):
+            if not i & step:
+                x, y = rows[i], rows[i + step]
+                rows[i], rows[i + step] = _shuffle(builder, x, y, low), _shuffle(builder, x, y, high)
+        step *= 2
+    return rows
+
+
+def _square(vector, partial):
+    """dst[j * ld_dst + i] = src[i * ld_src + j], leading dimensions in bytes; partial: for i < m, j < n only."""
+    count = vector.count
+    steps = [ir.Constant(ir.IntType(64), i) for i in range(count)]
+
+    def code(b, src, ld_src, dst, ld_dst, m=None, n=None):
+        def masks(lines, inside):
+            """The first `inside` lanes, of as many lines."""
+            if not partial:
+                return [None] * count
+            none = ir.Constant(ir.IntType(64), 0)
+            return [first(b, b.select(b.icmp_signed("<", i, lines), inside, none), count) for i in steps]
+
+        rows = [load(b, b.add(src, b.mul(i, ld_src)), vector, mask) for i, mask in zip(steps, masks(m, n))]
+        for i, mask, column in zip(steps, masks(n, m), transposed(b, rows)):
+            store(b, column, b.add(dst, b.mul(i, ld_dst)), mask)
+
+    return operation(None, (types.int64,) * (6 if partial else 4), code)
+
+
 @cache
 def simd(dtype, registers=1):
     """The operations on `registers` registers of float32 or float64.
 
     Whole numbers stand in lanes of the same width: v.set_integer(i), and v.integers_1, v.integers_4 with load_n and store_n, after the bytes of an
-    element in memory.
+    element in memory. Of one register: v.square(src, ld_src, dst, ld_dst) transposes as many rows as it has lanes, v.square_n(..., m, n) the
+    first n elements of m rows; leading dimensions count bytes.
     """
     number = types.float32 if dtype == np.float32 else types.float64
     whole = types.int32 if dtype == np.float32 else types.int64
@@ -300,6 +344,8 @@ def simd(dtype, registers=1):
         sum=operation(number, (kind,), lambda b, x: _halves(b, x, b.fadd)),
         largest=operation(number, (kind,), lambda b, x: _halves(b, x, lambda p, q: b.select(b.fcmp_ordered(">", p, q), p, q))),
         set_integer=operation(Vector(whole, count), (whole,), lambda b, x: splat(b, x, count)),
+        square=_square(vector, False),
+        square_n=_square(vector, True),
         integers_1=integers_of(1),
         integers_4=integers_of(4),
     )

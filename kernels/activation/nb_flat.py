@@ -8,10 +8,10 @@ Loops    slices of SLICE elements are the tasks; LLVM turns the branch-free loop
 Cost     one read and one write per element (backward: two reads)
 """
 
-from functools import cache
+from functools import cache, lru_cache
 
 import numpy as np
-from lamella.kernels._common.nb import context, doubles, floats_of, ints, run, task
+from lamella.kernels._common.nb import Argument, Stage, doubles, floats_of, ints, program, task
 from lamella.kernels._common.nb_math import math_of
 
 SLICE = 16384
@@ -57,11 +57,19 @@ def accepts(pass_, p):
     return RELU <= p.act <= LOG
 
 
+@lru_cache(4096)
+def programs(pass_, p):
+    first, second, third = Argument(0), Argument(1), Argument(2)
+    tasks_of_run, cheap = -(-p.n // SLICE), p.act <= LEAKY_RELU
+    if pass_ == "forward":
+        work = Stage(tasks(p.dtype, p.act, False), tasks_of_run, (0.5 if cheap else 1.5) * p.n)
+        return program([first, None, second, p.n, p.slope], work)
+    return program([second, first, third, p.n, p.slope], Stage(tasks(p.dtype, p.act, True), tasks_of_run, 0.5 * p.n))
+
+
 def forward(p, x, out, scratch):
-    ctx = context(x, None, out, p.n, p.slope)
-    run(tasks(p.dtype, p.act, False), ctx, -(-p.n // SLICE), (0.5 if p.act <= LEAKY_RELU else 1.5) * p.n)
+    programs("forward", p)(x, out, scratch)
 
 
 def backward(p, g, saved, dx, scratch):
-    ctx = context(saved, g, dx, p.n, p.slope)
-    run(tasks(p.dtype, p.act, True), ctx, -(-p.n // SLICE), 0.5 * p.n)
+    programs("backward", p)(g, saved, dx, scratch)

@@ -1,252 +1,237 @@
-"""Batch normalisation over chunks of rows; the Numba twin of cy_chunked.
+"""Batch normalisation over chunks of rows, each read from memory once for its statistics; the Numba twin of cy_chunked.
 
     out = act((x - mean) * weight / sqrt(var + eps) + bias + residual)            all formulas: the folder's page
 
 Shapes   x, g, residual, out, dx, dresidual n rows of `channels` elements, dense; the others (channels,), or None for weight and bias
-Storage  fold rows of few channels count as one wide row of width = fold * channels elements, so that inner loops are long
+Storage  fold rows of few channels count as one wide row of width = fold * channels elements, a whole number of registers
 Loops    chunks of wide rows    parallel; the second look at a chunk comes from L2
-         rows, four at a time   the columns' sums pass through L1 once for four rows
-         columns                the loop that LLVM turns into vector code
+         columns by NB registers
+         rows                   sums stay in registers. Statistics: the chunk's mean first, then squared differences to it
          then, per column       chunks are combined in float64, in order
-         then chunks again      out (or dx), row by row
-ReLU     backward takes its mask from x, computed as forward did, or with a residual from out, and leaves the masked gradient in dresidual
-Edges    up to fold - 1 rows that fill no wide row are summed in float64 while combining; LLVM's remainder loops do the rest
+         then chunks again      out (or dx), by columns too: their constants stay in registers
+ReLU     backward takes its mask from x, computed bit by bit as forward did, or with a residual from out, and leaves the masked gradient
+         in dresidual, where the pass over dx finds it
+Edges    up to fold - 1 rows that fill no wide row are summed in float64 while combining; the last register of a row is masked where it is not whole
 Threads  chunks depend on the problem only: the same bits for any number of threads
 Cost     forward_train reads x twice and writes out; backward reads g and x twice and writes dx; the eval passes touch everything once
 """
 
-from functools import cache
+from functools import cache, lru_cache
+from math import gcd
 
 import numpy as np
-from lamella.kernels._common.nb import ANY_SLOTS, array_f64, context, doubles, floats_of, ints, run, task
+from lamella.kernels._common.nb import Argument, Stage, array_f64, doubles, floats_of, inline, ints, program, task
+from lamella.kernels._common.nb_simd import lanes, select, simd
 
-COLUMNS = 64  # columns in a wide row, at least
+NB = 4  # registers of columns summed at a time
 CHUNK = 16384  # elements of a chunk, as far as it has between 64 and 256 rows
+COLUMNS = 256  # columns whose chunks one task combines
 TRAIN, EVAL, BACKWARD, BACKWARD_EVAL = range(4)
 NONE, INPUT, OUTPUT = range(3)  # what masks g: nothing, the sign of the normalised x, that of out
 
 # the words of the context
 (
-    X,
-    G,
-    OUT,
-    WEIGHT,
-    BIAS,
-    MEAN,
-    VAR,
-    DW,
-    DB,
-    K,
-    SUMS,
-    PARTIAL,
-    SPARE,
-    SPARE_SIZE,
-    ROWS,
-    CHANNELS,
-    FOLD,
-    WIDTH,
-    WIDE,
-    STEP,
-    CHUNKS,
-    KIND,
-    RESIDUAL,
-    Y,
-    DRESIDUAL,
-    EPS,
-) = range(26)
-
-
-def _real(dtype):
-    return np.float32 if dtype == np.float32 else np.float64
+    X, G, MASKED, RESIDUAL, Y, OUT, DRESIDUAL, WEIGHT, BIAS, MEAN, VAR, DW, DB, K, SUMS, PARTIAL, MASK, ROWS, CHANNELS, FOLD, WIDTH, WIDE,
+    STEP, CHUNKS, EPS,
+) = range(25)  # fmt: skip
 
 
 @cache
-def statistics_task(dtype):
-    """mean and M2 of the columns of one chunk."""
-    array, real, item = floats_of(dtype), _real(dtype), dtype.itemsize
+def over_columns(dtype, function, *how):
+    """`function`, specialised by `how`, for `rows` wide rows from `first` on: of NB registers of columns, of one, and of one that is masked."""
+    item, one, many = dtype.itemsize, lanes(dtype), NB * lanes(dtype)
+    whole, single, masked = function(simd(dtype, NB), False, *how), function(simd(dtype), False, *how), function(simd(dtype), True, *how)
+
+    @inline
+    def columns(c, first, rows, width, partial):
+        row = c[WIDTH] * item
+        start, k = first * row, c[K]
+        end, rest = width // many * many, width // one * one
+        for j in range(0, end, many):
+            whole(c, start + j * item, row, rows, partial + j * item, k + j * item, many)
+        for j in range(end, rest, one):
+            single(c, start + j * item, row, rows, partial + j * item, k + j * item, one)
+        if rest < width:
+            masked(c, start + rest * item, row, rows, partial + rest * item, k + rest * item, width - rest)
+
+    return columns
+
+
+def cutting(v):
+    """The function that gives 0 where y <= 0, else x; NaN in y lets x pass, as in PyTorch."""
+
+    @inline
+    def cut(y, x):
+        return select(y <= v.zero(), v.zero(), x)
+
+    return cut
+
+
+def statistics_of(v, masked):
+    """mean and M2 of columns."""
+    element = v.type.element
+
+    @inline
+    def statistics(c, at, row, rows, partial, k, n):
+        x = c[X] + at
+        share = element(1.0 / rows)
+        s = v.zero()
+        for r in range(rows):
+            s = s + (v.load_n(x + r * row, n) if masked else v.load(x + r * row))
+        mean = s * share
+        s, q = v.zero(), v.zero()
+        for r in range(rows):
+            d = (v.load_n(x + r * row, n) if masked else v.load(x + r * row)) - mean
+            s = s + d
+            q = v.fma(d, d, q)
+        d = s * share  # what rounding left of the sum of differences: zero but for the rounding of the mean
+        mean, q = mean + d, q - d * s
+        if masked:
+            v.store_n(partial, n, mean)
+            v.store_n(partial + row, n, q)
+        else:
+            v.store(partial, mean)
+            v.store(partial + row, q)
+
+    return statistics
+
+
+def gradient_sums_of(v, masked, mask, write):
+    """sum(g) and sum(g (x - mean)) of columns, g masked; write: also dx = scale * g."""
+    cut = cutting(v)
+
+    @inline
+    def sums(c, at, row, rows, partial, k, n):
+        x, g, out, dx, dresidual = c[X] + at, c[G] + at, c[Y] + at, c[OUT] + at, c[DRESIDUAL] + at
+        mean = v.load_n(k, n) if masked else v.load(k)
+        scale = v.load_n(k + row, n) if masked else v.load(k + row)
+        shift = v.load_n(k + 2 * row, n) if masked else v.load(k + 2 * row)
+        a, b = v.zero(), v.zero()
+        for r in range(rows):
+            y = v.load_n(g + r * row, n) if masked else v.load(g + r * row)
+            d = (v.load_n(x + r * row, n) if masked else v.load(x + r * row)) - mean
+            if mask == INPUT:
+                y = cut(v.fma(d, scale, shift), y)
+            elif mask == OUTPUT:
+                if masked:
+                    y = cut(v.load_n(out + r * row, n), y)
+                    v.store_n(dresidual + r * row, n, y)
+                else:
+                    y = cut(v.load(out + r * row), y)
+                    v.store(dresidual + r * row, y)
+            a = a + y
+            b = v.fma(y, d, b)
+            if write:
+                if masked:
+                    v.store_n(dx + r * row, n, y * scale)
+                else:
+                    v.store(dx + r * row, y * scale)
+        if masked:
+            v.store_n(partial, n, a)
+            v.store_n(partial + row, n, b)
+        else:
+            v.store(partial, a)
+            v.store(partial + row, b)
+
+    return sums
+
+
+@cache
+def sum_task(dtype, function, *how):
+    """The sums of one chunk."""
+    columns, item = over_columns(dtype, function, *how), dtype.itemsize
 
     @task
     def work(ctx, task, slot):
         c = ints(ctx)
-        width = c[WIDTH]
-        n = min(c[STEP], c[WIDE] - task * c[STEP])
-        row = width * item
-        x0 = c[X] + task * c[STEP] * row
-        means = array(c[PARTIAL] + 2 * task * row)
-        squares = array(c[PARTIAL] + (2 * task + 1) * row)
-        spare = array(c[SPARE] + slot * c[SPARE_SIZE] * item)
-        share = real(1.0 / n)
-        for j in range(width):
-            means[j] = real(0)
-            squares[j] = real(0)
-            spare[j] = real(0)
-        fours = n // 4
-        for r in range(fours):
-            at = x0 + 4 * r * row
-            a0, a1, a2, a3 = array(at), array(at + row), array(at + 2 * row), array(at + 3 * row)
-            for j in range(width):
-                means[j] += (a0[j] + a1[j]) + (a2[j] + a3[j])
-        for r in range(4 * fours, n):
-            a0 = array(x0 + r * row)
-            for j in range(width):
-                means[j] += a0[j]
-        for j in range(width):
-            means[j] *= share
-        for r in range(fours):
-            at = x0 + 4 * r * row
-            a0, a1, a2, a3 = array(at), array(at + row), array(at + 2 * row), array(at + 3 * row)
-            for j in range(width):
-                mean = means[j]
-                d0 = a0[j] - mean
-                d1 = a1[j] - mean
-                d2 = a2[j] - mean
-                d3 = a3[j] - mean
-                spare[j] += (d0 + d1) + (d2 + d3)
-                squares[j] += (d0 * d0 + d1 * d1) + (d2 * d2 + d3 * d3)
-        for r in range(4 * fours, n):
-            a0 = array(x0 + r * row)
-            for j in range(width):
-                d0 = a0[j] - means[j]
-                spare[j] += d0
-                squares[j] += d0 * d0
-        for j in range(width):  # what rounding left of the sum of differences
-            d0 = spare[j] * share
-            means[j] += d0
-            squares[j] -= d0 * spare[j]
+        first = task * c[STEP]
+        columns(c, first, min(c[STEP], c[WIDE] - first), c[WIDTH], c[PARTIAL] + 2 * task * c[WIDTH] * item)
 
     return work
 
 
 @cache
-def gradient_sums_task(dtype, write, mask):
-    """sum(g) and sum(g (x - mean)) of the columns of one chunk; write: also dx = scale * g."""
-    array, real, item = floats_of(dtype), _real(dtype), dtype.itemsize
-    zero = real(0)
-
-    @task
-    def work(ctx, task, slot):
-        c = ints(ctx)
-        width = c[WIDTH]
-        n = min(c[STEP], c[WIDE] - task * c[STEP])
-        row = width * item
-        start = task * c[STEP] * row
-        means, scales, shifts = array(c[K]), array(c[K] + row), array(c[K] + 2 * row)
-        sums = array(c[PARTIAL] + 2 * task * row)
-        products = array(c[PARTIAL] + (2 * task + 1) * row)
-        for j in range(width):
-            sums[j] = zero
-            products[j] = zero
-        twos = n // 2 if mask == NONE else 0
-        for r in range(twos):
-            at = start + 2 * r * row
-            g0, g1, a0, a1 = array(c[G] + at), array(c[G] + at + row), array(c[X] + at), array(c[X] + at + row)
-            for j in range(width):
-                mean = means[j]
-                sums[j] += g0[j] + g1[j]
-                products[j] += g0[j] * (a0[j] - mean) + g1[j] * (a1[j] - mean)
-        for r in range(2 * twos, n):
-            at = start + r * row
-            g0, a0, y0, m0 = array(c[G] + at), array(c[X] + at), array(c[Y] + at), array(c[DRESIDUAL] + at)
-            for j in range(width):
-                d = a0[j] - means[j]
-                v = g0[j]
-                if mask == INPUT:
-                    v = zero if d * scales[j] + shifts[j] <= zero else v
-                elif mask == OUTPUT:
-                    v = zero if y0[j] <= zero else v
-                    m0[j] = v
-                sums[j] += v
-                products[j] += v * d
-        if write:
-            for r in range(n):
-                at = start + r * row
-                g0, a0, d0 = array((c[DRESIDUAL] if mask == OUTPUT else c[G]) + at), array(c[X] + at), array(c[OUT] + at)
-                for j in range(width):
-                    v = g0[j]
-                    if mask == INPUT:
-                        v = zero if (a0[j] - means[j]) * scales[j] + shifts[j] <= zero else v
-                    d0[j] = v * scales[j]
-
-    return work
-
-
-@cache
-def combine_task(dtype, kind, mask):
+def combine_task(dtype, kind):
     """All chunks of a block of columns, in float64; the columns of a block hold whole channels."""
-    array, real = floats_of(dtype), _real(dtype)
-    zero = real(0)
+    array, real, item = floats_of(dtype), dtype.type, dtype.itemsize
+    spread = constants(dtype)
+
+    @inline(fastmath={"contract"})
+    def normal(x, mean, scale, shift):
+        return (x - mean) * scale + shift
 
     @task
     def work(ctx, task, slot):
         c = ints(ctx)
-        eps = doubles(ctx)[EPS]
-        x, g, partial, sums = array(c[X]), array(c[G]), array(c[PARTIAL]), array_f64(c[SUMS])
+        y, dresidual, mask = array(c[Y] + c[WIDE] * c[WIDTH] * item), array(c[DRESIDUAL] + c[WIDE] * c[WIDTH] * item), c[MASK]
         mean, var, dw, db, k, weight = array(c[MEAN]), array(c[VAR]), array(c[DW]), array(c[DB]), array(c[K]), array(c[WEIGHT])
-        y, dresidual = array(c[Y]), array(c[DRESIDUAL])
         width, channels, fold, chunks, step, wide, rows = c[WIDTH], c[CHANNELS], c[FOLD], c[CHUNKS], c[STEP], c[WIDE], c[ROWS]
         j0, j1, h0, h1 = 0, width, 0, channels
         if fold == 1:
-            j0 = h0 = task * 256
-            j1 = h1 = min(j0 + 256, width)
-        tail = wide * width
+            j0 = h0 = task * COLUMNS
+            j1 = h1 = min(j0 + COLUMNS, width)
+        row = width * item
+        x, g = array(c[X] + wide * row), array(c[G] + wide * row)  # the rows that are left
         left = rows - wide * fold
-        for j in range(j0, j1):
-            sums[j] = 0.0
-            sums[width + j] = 0.0
+        sums, sums2 = array_f64(c[SUMS]), array_f64(c[SUMS] + 8 * width)
+        block, block2, partial = array_f64(c[SUMS] + 8 * j0), array_f64(c[SUMS] + 8 * (width + j0)), c[PARTIAL] + j0 * item
+        for j in range(j1 - j0):
+            block[j] = 0.0
+            block2[j] = 0.0
         if kind == TRAIN:
             for chunk in range(chunks):
-                at = 2 * chunk * width
+                first = array(partial + 2 * chunk * row)
                 n = np.float64(min(step, wide - chunk * step))
-                for j in range(j0, j1):
-                    sums[j] += n * np.float64(partial[at + j])
+                for j in range(j1 - j0):
+                    block[j] += n * np.float64(first[j])
             for h in range(h0, h1):
                 total = 0.0
                 for i in range(fold):
                     total += sums[i * channels + h]
                 for i in range(left):
-                    total += np.float64(x[tail + i * channels + h])
+                    total += np.float64(x[i * channels + h])
                 total /= rows
                 for i in range(fold):
                     sums[i * channels + h] = total
             for chunk in range(chunks):
-                at = 2 * chunk * width
+                first, second = array(partial + 2 * chunk * row), array(partial + (2 * chunk + 1) * row)
                 n = np.float64(min(step, wide - chunk * step))
-                for j in range(j0, j1):
-                    d = np.float64(partial[at + j]) - sums[j]
-                    sums[width + j] += np.float64(partial[at + width + j]) + n * d * d
+                for j in range(j1 - j0):
+                    d = np.float64(first[j]) - block[j]
+                    block2[j] += np.float64(second[j]) + n * d * d
             for h in range(h0, h1):
                 total = 0.0
                 for i in range(fold):
-                    total += sums[width + i * channels + h]
+                    total += sums2[i * channels + h]
                 for i in range(left):
-                    d = np.float64(x[tail + i * channels + h]) - sums[h]
+                    d = np.float64(x[i * channels + h]) - sums[h]
                     total += d * d
                 mean[h] = real(sums[h])
                 var[h] = real(total / rows)
+            spread(c, doubles(ctx)[EPS], h0, h1)
         else:
             for chunk in range(chunks):
-                at = 2 * chunk * width
-                for j in range(j0, j1):
-                    sums[j] += np.float64(partial[at + j])
-                    sums[width + j] += np.float64(partial[at + width + j])
+                first, second = array(partial + 2 * chunk * row), array(partial + (2 * chunk + 1) * row)
+                for j in range(j1 - j0):
+                    block[j] += np.float64(first[j])
+                    block2[j] += np.float64(second[j])
             for h in range(h0, h1):
                 total = 0.0
                 products = 0.0
                 for i in range(fold):
                     total += sums[i * channels + h]
-                    products += sums[width + i * channels + h]
+                    products += sums2[i * channels + h]
                 for i in range(left):
-                    at = tail + i * channels + h
+                    at = i * channels + h
                     v = g[at]
                     if mask == INPUT:
-                        v = zero if (x[at] - k[h]) * k[width + h] + k[2 * width + h] <= zero else v
+                        v = real(0) if normal(x[at], k[h], k[width + h], k[2 * width + h]) <= real(0) else v
                     elif mask == OUTPUT:
-                        v = zero if y[at] <= zero else v
+                        v = real(0) if y[at] <= real(0) else v
                         dresidual[at] = v
-                    d = np.float64(v)
-                    total += d
-                    products += d * (np.float64(x[at]) - np.float64(mean[h]))
-                s = 1.0 / np.sqrt(np.float64(var[h]) + eps)
+                    total += np.float64(v)
+                    products += np.float64(v) * (np.float64(x[at]) - np.float64(mean[h]))
+                s = 1.0 / np.sqrt(np.float64(var[h]) + doubles(ctx)[EPS])
                 scale = s * np.float64(weight[h]) if c[WEIGHT] != 0 else s
                 db[h] = real(total)
                 dw[h] = real(products * s)
@@ -258,17 +243,15 @@ def combine_task(dtype, kind, mask):
 
 
 @cache
-def constants_task(dtype):
-    """mean, scale and shift for every column."""
-    array, real = floats_of(dtype), _real(dtype)
+def constants(dtype):
+    """The function that lays out mean, scale and shift of channels for every column that holds them."""
+    array, real = floats_of(dtype), dtype.type
 
-    @task
-    def work(ctx, task, slot):
-        c = ints(ctx)
-        eps = doubles(ctx)[EPS]
+    @inline
+    def spread(c, eps, h0, h1):
         weight, bias, mean, var, k = array(c[WEIGHT]), array(c[BIAS]), array(c[MEAN]), array(c[VAR]), array(c[K])
         width, channels = c[WIDTH], c[CHANNELS]
-        for h in range(channels):
+        for h in range(h0, h1):
             scale = 1.0 / np.sqrt(np.float64(var[h]) + eps)
             if c[WEIGHT] != 0:
                 scale *= np.float64(weight[h])
@@ -278,57 +261,93 @@ def constants_task(dtype):
                 k[width + i * channels + h] = real(scale)
                 k[2 * width + i * channels + h] = shift
 
-    return work
+    return spread
 
 
 @cache
-def apply_task(dtype, backward, relu, residual):
-    """A chunk of wide rows; as the last task, the rows left over. backward: relu masks g by x."""
-    array, item = floats_of(dtype), dtype.itemsize
-    zero = _real(dtype)(0)
+def constants_task(dtype):
+    """The constants of all channels, from given statistics."""
+    spread = constants(dtype)
 
     @task
     def work(ctx, task, slot):
         c = ints(ctx)
-        width, wide = c[WIDTH], c[WIDE]
-        row = width * item
-        k0, k1, k2, k3, k4 = array(c[K]), array(c[K] + row), array(c[K] + 2 * row), array(c[K] + 3 * row), array(c[K] + 4 * row)
-        r0 = task * c[STEP]
-        r1 = min(r0 + c[STEP], wide)
-        n = width
-        if c[KIND] == BACKWARD_EVAL or task == c[CHUNKS]:
-            r0, r1 = wide, wide + 1
-            n = (c[ROWS] - wide * c[FOLD]) * c[CHANNELS]
-        for r in range(r0, r1):
-            x, g, out = array(c[X] + r * row), array(c[G] + r * row), array(c[OUT] + r * row)
-            added = array(c[RESIDUAL] + r * row)
-            if not backward:
-                for j in range(n):
-                    v = (x[j] - k0[j]) * k1[j] + k2[j]
-                    if residual:
-                        v += added[j]
-                    if relu:
-                        v = zero if v <= zero else v
-                    out[j] = v
-            elif c[KIND] == BACKWARD:
-                for j in range(n):
-                    d = x[j] - k0[j]
-                    v = g[j]
-                    if relu:
-                        v = zero if d * k1[j] + k2[j] <= zero else v
-                    out[j] = v * k1[j] + (d * k3[j] + k4[j])
+        spread(c, doubles(ctx)[EPS], 0, c[CHANNELS])
+
+    return work
+
+
+def output_of(v, masked, relu, residual):
+    """out of columns, whose constants stay in registers."""
+    cut = cutting(v)
+
+    @inline
+    def output(c, at, row, rows, partial, k, n):
+        x, added, out = c[X] + at, c[RESIDUAL] + at, c[OUT] + at
+        mean = v.load_n(k, n) if masked else v.load(k)
+        scale = v.load_n(k + row, n) if masked else v.load(k + row)
+        shift = v.load_n(k + 2 * row, n) if masked else v.load(k + 2 * row)
+        for r in range(rows):
+            y = v.fma((v.load_n(x + r * row, n) if masked else v.load(x + r * row)) - mean, scale, shift)
+            if residual:
+                y = y + (v.load_n(added + r * row, n) if masked else v.load(added + r * row))
+            if relu:
+                y = cut(y, y)
+            if masked:
+                v.store_n(out + r * row, n, y)
             else:
-                for j in range(n):
-                    v = g[j]
-                    if relu:
-                        v = zero if (x[j] - k0[j]) * k1[j] + k2[j] <= zero else v
-                    out[j] = v * k1[j]
+                v.store(out + r * row, y)
+
+    return output
+
+
+def gradient_of(v, masked, relu, train):
+    """dx of columns; relu: g is masked by x."""
+    cut = cutting(v)
+
+    @inline
+    def gradient(c, at, row, rows, partial, k, n):
+        x, g, dx = c[X] + at, c[MASKED] + at, c[OUT] + at
+        mean = v.load_n(k, n) if masked else v.load(k)
+        scale = v.load_n(k + row, n) if masked else v.load(k + row)
+        shift = v.load_n(k + 2 * row, n) if masked else v.load(k + 2 * row)
+        factor = v.load_n(k + 3 * row, n) if masked else v.load(k + 3 * row)
+        constant = v.load_n(k + 4 * row, n) if masked else v.load(k + 4 * row)
+        for r in range(rows):
+            y = v.load_n(g + r * row, n) if masked else v.load(g + r * row)
+            d = (v.load_n(x + r * row, n) if masked else v.load(x + r * row)) - mean
+            if relu:
+                y = cut(v.fma(d, scale, shift), y)
+            y = v.fma(y, scale, v.fma(d, factor, constant)) if train else y * scale
+            if masked:
+                v.store_n(dx + r * row, n, y)
+            else:
+                v.store(dx + r * row, y)
+
+    return gradient
+
+
+@cache
+def apply_task(dtype, function, *how):
+    """A chunk of wide rows; as the last task, the rows left over."""
+    columns = over_columns(dtype, function, *how)
+
+    @task
+    def work(ctx, task, slot):
+        c = ints(ctx)
+        first, wide = task * c[STEP], c[WIDE]
+        if task == c[CHUNKS]:
+            columns(c, wide, 1, (c[ROWS] - wide * c[FOLD]) * c[CHANNELS], 0)
+        else:
+            columns(c, first, min(c[STEP], wide - first), c[WIDTH], 0)
 
     return work
 
 
 def _geometry(p):
-    fold = -(-COLUMNS // p.channels) if 0 < p.channels < COLUMNS else 1
+    registers = lanes(p.dtype)
+    unit = registers // gcd(p.channels, registers)  # rows that make a whole number of registers
+    fold = unit * -(-NB * registers // (unit * p.channels)) if 0 < p.channels < NB * registers else 1
     width = fold * p.channels
     wide = p.rows // fold
     step = min(max(CHUNK // max(width, 1), 64), 256)
@@ -340,56 +359,67 @@ def _up(nbytes):
 
 
 def scratch(pass_, p):
-    fold, width, wide, step, chunks = _geometry(p)
+    """Constants and sums of the columns; per chunk two rows of partial sums."""
+    _, width, _, _, chunks = _geometry(p)
     item = p.dtype.itemsize
-    return _up(5 * width * item) + _up(16 * width) + _up(2 * chunks * width * item), _up(width * item) if pass_ == "forward_train" else 0
+    return _up(5 * width * item) + _up(16 * width) + 2 * chunks * width * item, 0
 
 
-def _run(p, kind, x, weight, bias, mean, var, out, scratch, residual=None, g=None, y=None, dw=None, db=None, dresidual=None):
+@lru_cache(4096)
+def programs(kind, p):
     fold, width, wide, step, chunks = _geometry(p)
-    item = p.dtype.itemsize
-    at = scratch.__array_interface__["data"][0]
-    sums = at + _up(5 * width * item)
-    partial = sums + _up(16 * width)
-    spare = partial + _up(2 * chunks * width * item)
-    each = _up(width * item)
-    slots = (scratch.size - (spare - at)) // each if kind == TRAIN else ANY_SLOTS
-    ctx = context(
-        x, g, out, weight, bias, mean, var, dw, db, at, sums, partial, spare, each // item,
-        p.rows, p.channels, fold, width, wide, step, chunks, kind, residual, y, dresidual, p.eps,
-    )  # fmt: skip
-    n = float(p.rows * p.channels)
+    names = ARGUMENTS[kind].split()
+    of = {name: Argument(names.index(name)) for name in names}
+    sums = _up(5 * width * p.dtype.itemsize)
+    relu, residual = p.act != 0, p.residual
+    mask = NONE if not relu or kind < BACKWARD else OUTPUT if residual else INPUT
+    of["masked"] = of.get("dresidual" if mask == OUTPUT else "g")
+    of["out"], of["y"] = (of["out"], None) if kind < BACKWARD else (of["dx"], of["out"])
+    words = [
+        of.get(name) for name in ("x", "g", "masked", "residual", "y", "out", "dresidual", "weight", "bias", "mean", "var", "dw", "db")
+    ]
+    words += [
+        of["scratch"], of["scratch"].at(sums), of["scratch"].at(sums + _up(16 * width)), mask, p.rows, p.channels, fold, width, wide, step, chunks,
+        p.eps,
+    ]  # fmt: skip
+    time = (0.3 if p.dtype.itemsize == 8 else 0.15) * p.rows * p.channels
     left = int(wide * fold < p.rows)
-    blocks = 1 if fold > 1 else -(-p.channels // 256)
-    relu = p.act != 0
+    blocks = 1 if fold > 1 else -(-p.channels // COLUMNS)
+    stages = []
     if kind != TRAIN:
-        run(constants_task(p.dtype), ctx, 1, 0.0)
-    if kind == TRAIN:
-        run(statistics_task(p.dtype), ctx, chunks, 0.3 * n, slots)
-        run(combine_task(p.dtype, TRAIN, NONE), ctx, blocks, 2.0 * chunks * width)
-        run(constants_task(p.dtype), ctx, 1, 0.0)
-    elif kind != EVAL:
-        mask = NONE if not relu else OUTPUT if p.residual else INPUT
-        run(gradient_sums_task(p.dtype, kind == BACKWARD_EVAL, mask), ctx, chunks, 0.3 * n)
-        run(combine_task(p.dtype, BACKWARD, mask), ctx, blocks, 2.0 * chunks * width)
-        relu = mask == INPUT
-        if mask == OUTPUT:  # the masked gradient stands there
-            ctx[G] = ctx[DRESIDUAL]
-    apply = apply_task(p.dtype, kind >= BACKWARD, relu, residual is not None)
-    run(apply, ctx, left if kind == BACKWARD_EVAL else chunks + left, 0.3 * n)
+        stages.append(Stage(constants_task(p.dtype), 1, 0.0))
+    if kind != EVAL:
+        work = sum_task(p.dtype, statistics_of) if kind == TRAIN else sum_task(p.dtype, gradient_sums_of, mask, kind == BACKWARD_EVAL)
+        stages.append(Stage(work, chunks, time))
+        stages.append(Stage(combine_task(p.dtype, min(kind, BACKWARD)), blocks, 1.5 * chunks * width))
+    if kind < BACKWARD:
+        stages.append(Stage(apply_task(p.dtype, output_of, relu, residual), chunks + left, time))
+    elif kind == BACKWARD:
+        stages.append(Stage(apply_task(p.dtype, gradient_of, mask == INPUT, True), chunks + left, time))
+    elif left:  # the chunks are written already
+        stages.append(Stage(apply_task(p.dtype, gradient_of, mask == INPUT, False), 1, 0.0, settings={CHUNKS: 0}))
+    return program(words, *stages)
+
+
+ARGUMENTS = {
+    TRAIN: "x weight bias residual out mean var scratch",
+    EVAL: "x weight bias mean var residual out scratch",
+    BACKWARD: "g x weight bias mean var out dx dw db dresidual scratch",
+    BACKWARD_EVAL: "g x weight bias mean var out dx dw db dresidual scratch",
+}
 
 
 def forward_train(p, x, weight, bias, residual, out, mean, var, scratch):
-    _run(p, TRAIN, x, weight, bias, mean, var, out, scratch, residual)
+    programs(TRAIN, p)(x, weight, bias, residual, out, mean, var, scratch)
 
 
 def forward_eval(p, x, weight, bias, mean, var, residual, out, scratch):
-    _run(p, EVAL, x, weight, bias, mean, var, out, scratch, residual)
+    programs(EVAL, p)(x, weight, bias, mean, var, residual, out, scratch)
 
 
 def backward(p, g, x, weight, bias, mean, var, out, dx, dw, db, dresidual, scratch):
-    _run(p, BACKWARD, x, weight, bias, mean, var, dx, scratch, None, g, out, dw, db, dresidual)
+    programs(BACKWARD, p)(g, x, weight, bias, mean, var, out, dx, dw, db, dresidual, scratch)
 
 
 def backward_eval(p, g, x, weight, bias, mean, var, out, dx, dw, db, dresidual, scratch):
-    _run(p, BACKWARD_EVAL, x, weight, bias, mean, var, dx, scratch, None, g, out, dw, db, dresidual)
+    programs(BACKWARD_EVAL, p)(g, x, weight, bias, mean, var, out, dx, dw, db, dresidual, scratch)
