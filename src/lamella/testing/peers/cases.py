@@ -1,0 +1,190 @@
+"""What is compared: one call, written once against the names that lamella.functional and torch.nn.functional share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from functools import cache
+from typing import Any
+
+import numpy as np
+
+PASSES = ("forward", "backward_input", "backward_weight")
+DENORMAL = 1e-39  # a scale at which almost every float32 number is denormal
+
+
+@cache
+def _noise(seed: int) -> np.ndarray:
+    return np.random.default_rng(seed).standard_normal((1 << 20) + 7, np.float32)
+
+
+def noise(shape: tuple[int, ...], seed: int = 0, scale: float = 1.0) -> np.ndarray:
+    """Normal numbers; large arrays repeat them."""
+    values = np.resize(_noise(seed), shape)
+    return values if scale == 1 else (values * scale).astype(np.float32)
+
+
+@dataclass(frozen=True)
+class Case:
+    """``call(F, *arrays)``.
+
+    Attributes
+    ----------
+    shapes : of the arrays
+    flops, bytes : of the pass timed, each byte read or written counted once
+    how : "forward"; "backward", what the tape's node computes, alone; "both", forward and backward as a user writes them
+    leaves : the arrays whose gradients a backward pass computes
+    images : the arrays of (N, C, H, W), given in the peer's memory format
+    weights : the arrays ONNX Runtime knows beforehand
+    fixed : arrays given as they are: labels, statistics
+    scales : of the random numbers of an array
+    numpy : the same for NumPy
+    onnx : operator and attributes
+    memory : bound by memory, not by arithmetic: judged by its share of the copy bandwidth
+    """
+
+    shapes: tuple[tuple[int, ...], ...]
+    call: Callable[..., Any]
+    flops: float = 0.0
+    bytes: float = 0.0
+    how: str = "forward"
+    leaves: tuple[int, ...] = (0,)
+    images: tuple[int, ...] = ()
+    weights: tuple[int, ...] = ()
+    fixed: dict[int, np.ndarray] = field(default_factory=dict)
+    scales: dict[int, float] = field(default_factory=dict)
+    numpy: Callable[..., Any] | None = None
+    onnx: tuple[str, dict[str, Any]] | None = None
+    memory: bool = False
+
+    def arrays(self) -> list[np.ndarray]:
+        return [self.fixed[i] if i in self.fixed else noise(shape, i, self.scales.get(i, 1.0)) for i, shape in enumerate(self.shapes)]
+
+    @property
+    def ordinary(self) -> Case:
+        """The same on numbers of ordinary size."""
+        return replace(self, scales={})
+
+
+@dataclass(frozen=True)
+class Step:
+    """One step of an optimizer over parameters of these shapes; `words` are read and written per parameter."""
+
+    optimizer: str
+    arguments: dict[str, float]
+    shapes: tuple[tuple[int, ...], ...]
+    words: int
+    flops: float = 0.0
+    memory: bool = True
+
+    @property
+    def bytes(self) -> float:
+        return 4.0 * self.words * sum(int(np.prod(shape)) for shape in self.shapes)
+
+
+@dataclass(frozen=True)
+class Training:
+    """One training step of a network on 28 x 28 images: forward, cross entropy, backward, AdamW. `build(nn, relu)` makes it in any library."""
+
+    build: Callable[[Any, Any], Any]
+    batch: int
+    forward: float  # flops per image of the forward pass
+    bytes: float = 0.0
+    memory: bool = False
+
+    @property
+    def flops(self) -> float:
+        return 3 * self.batch * self.forward
+
+    def data(self) -> tuple[np.ndarray, np.ndarray]:
+        return noise((self.batch, 1, 28, 28)), np.random.default_rng(0).integers(0, 10, self.batch)
+
+    @staticmethod
+    def initial(number: int, shape: tuple[int, ...]) -> np.ndarray:
+        """The same values for parameter `number` everywhere; those of one axis (biases, batch norms) lie around 0.5."""
+        if len(shape) == 1:
+            return np.linspace(0.4, 0.6, shape[0], dtype=np.float32)
+        return noise(shape, number, float(np.sqrt(2 / np.prod(shape[1:]))))
+
+
+def gemm(m: int, n: int, k: int) -> Case:
+    return Case(
+        ((m, k), (k, n)),
+        lambda F, a, b: F.matmul(a, b),
+        2 * m * n * k,
+        4 * (m * k + k * n + m * n),
+        weights=(1,),
+        numpy=np.matmul,
+        onnx=("MatMul", {}),
+    )
+
+
+def conv(
+    mb: int, ic: int, size: int, oc: int, k: int, stride: int = 1, padding: int | None = None, dilation: int = 1, groups: int = 1,
+    pass_: str = "forward",
+) -> Case:  # fmt: skip
+    """Padding by default keeps the size (at stride 1)."""
+    reach = dilation * (k - 1)
+    padding = reach // 2 if padding is None else padding
+    out = (size + 2 * padding - reach - 1) // stride + 1
+    shapes = ((mb, ic, size, size), (oc, ic // groups, k, k))
+    return Case(
+        shapes,
+        lambda F, x, w: F.conv2d(x, w, None, stride, padding, dilation, groups),
+        2 * mb * oc * (ic // groups) * k * k * out * out,
+        4 * (sum(int(np.prod(shape)) for shape in shapes) + mb * oc * out * out),
+        how="forward" if pass_ == "forward" else "backward",
+        leaves=(PASSES.index(pass_) - 1,) if pass_ != "forward" else (),
+        images=(0,),
+        weights=(1,),
+        onnx=(
+            "Conv",
+            {"strides": [stride] * 2, "pads": [padding] * 4, "dilations": [dilation] * 2, "group": groups, "kernel_shape": [k] * 2},
+        ),
+    )
+
+
+def image(
+    shape: tuple[int, ...], call: Callable[..., Any], how: str, words: tuple[float, float], onnx: Any = None, numpy: Any = None, memory: bool = True
+) -> Case:  # fmt: skip
+    """An operation on one array of images; `words`: how many floats per element forward and backward read and write."""
+    n = 4 * float(np.prod(shape))
+    moved = {"forward": words[0], "backward": words[1], "both": sum(words)}[how]
+    return Case((shape,), call, bytes=n * moved, how=how, images=(0,), onnx=onnx, numpy=None if how != "forward" else numpy, memory=memory)
+
+
+def batch_norm(shape: tuple[int, ...], how: str, training: bool = True) -> Case:
+    c, n = shape[1], 4 * float(np.prod(shape))
+    reads = {"forward": 3 if training else 2, "backward": 5, "both": 8}
+    return Case(
+        (shape, (c,), (c,), (c,), (c,)),
+        lambda F, x, mean, var, weight, bias: F.batch_norm(x, mean, var, weight, bias, training=training),
+        bytes=n * reads[how],
+        how=how,
+        leaves=(0, 3, 4),
+        images=(0,),
+        weights=(1, 2, 3, 4),
+        fixed={1: np.zeros(c, np.float32), 2: np.ones(c, np.float32)},
+        memory=True,
+    )
+
+
+def softmax(rows: int, classes: int, how: str) -> Case:
+    moved = {"forward": 2, "backward": 3, "both": 5}[how]
+    return Case(
+        ((rows, classes),),
+        lambda F, x: F.softmax(x, -1),
+        bytes=4.0 * rows * classes * moved,
+        how=how,
+        onnx=("Softmax", {"axis": -1}),
+    )
+
+
+def cross_entropy(rows: int, classes: int, how: str) -> Case:
+    return Case(
+        ((rows, classes), (rows,)),
+        lambda F, x, y: F.cross_entropy(x, y),
+        bytes=4.0 * rows * classes * {"forward": 1, "both": 3}[how],
+        how=how,
+        fixed={1: np.random.default_rng(0).integers(0, classes, rows)},
+    )
