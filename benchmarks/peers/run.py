@@ -18,7 +18,7 @@ from typing import Any
 
 from lamella.config import get_config
 from lamella.testing.peers import report
-from lamella.testing.peers.race import COMPILED, PEERS, US, Peer, available, compare
+from lamella.testing.peers.race import ALONE, COMPILED, ORDINARY, PEERS, US, Peer, available, compare
 from lamella.testing.peers.suites import SUITES
 
 QUICK = 2  # cases of each suite
@@ -59,10 +59,11 @@ def main() -> None:
                 if not cases:
                     continue
                 say(f"\n### {suite}, {threads} thread{'s' * (threads > 1)}\n")
-                say(report.header(names[1:]))
+                columns = [ORDINARY] if suite == "denormal" else names[1:] + [ALONE] * (threads > 1)
+                say(report.header(columns))
                 for name in cases:
                     rows.append(compare(suite, name, peers, rounds, seconds))
-                    say(report.line(rows[-1], names[1:]))
+                    say(report.line(rows[-1], columns))
         finally:
             for peer in peers:
                 peer.close()

@@ -145,8 +145,14 @@ def conv(
 
 
 def image(
-    shape: tuple[int, ...], call: Callable[..., Any], how: str, words: tuple[float, float], onnx: Any = None, numpy: Any = None, memory: bool = True
-) -> Case:  # fmt: skip
+    shape: tuple[int, ...],
+    call: Callable[..., Any],
+    how: str,
+    words: tuple[float, float],
+    onnx: tuple[str, dict[str, Any]] | None = None,
+    numpy: Callable[..., Any] | None = None,
+    memory: bool = True,
+) -> Case:
     """An operation on one array of images; `words`: how many floats per element forward and backward read and write."""
     n = 4 * float(np.prod(shape))
     moved = {"forward": words[0], "backward": words[1], "both": sum(words)}[how]

@@ -121,7 +121,7 @@ def compare(suite: str, name: str, peers: list[Peer], rounds: int, seconds: floa
     for peer in asked:
         peer.send(prepare=[suite, name])
     found = {peer: peer.answer() for peer in asked}
-    taking = {peer.name: (peer, {}) for peer in asked if found[peer] is not None}
+    taking: dict[str, tuple[Peer, dict[str, Any]]] = {peer.name: (peer, {}) for peer in asked if found[peer] is not None}
     for peer in asked:
         if found[peer] is not None and not denormal:
             _same(where, peer.name, found[peer], found[ours])

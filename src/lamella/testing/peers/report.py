@@ -29,9 +29,7 @@ def duration(seconds: float) -> str:
     >>> duration(0.0123), duration(4.56e-6)
     ('12.3 ms', '4.56 us')
     """
-    for unit, factor in (("s", 1), ("ms", 1e3), ("us", 1e6)):
-        if seconds * factor >= 1:
-            break
+    unit, factor = next(((u, f) for u, f in (("s", 1), ("ms", 1e3)) if seconds * f >= 1), ("us", 1e6))
     return f"{seconds * factor:.3g} {unit}"
 
 

@@ -6,34 +6,35 @@ A suite is a function that makes its cases by name; BARS are the figures. Names 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from lamella.testing.peers.cases import (
-    DENORMAL, PASSES, Case, Step, Training, batch_norm, conv, cross_entropy, gemm, image, softmax,
-)  # fmt: skip
+from lamella.testing.peers import cases as of
+from lamella.testing.peers.cases import DENORMAL, PASSES, Case, Step, Training
 
 Cases = dict[str, Any]
 
 
 def gemm_square() -> Cases:
-    return {f"{n}x{n}x{n}": gemm(n, n, n) for n in (512, 1024, 2048)}
+    return {f"{n}x{n}x{n}": of.gemm(n, n, n) for n in (512, 1024, 2048)}
 
 
 def gemm_small() -> Cases:
     sizes = [(64, 64, 64), (128, 128, 128), (256, 256, 256), (64, 500, 800), (512, 49, 4608), (64, 3136, 576), (64, 50176, 147)]
     more = [(128, 10, 1024), (2, 1000, 512), (128, 512, 784)]  # fully connected layers: few columns, few rows
-    return {f"{m}x{n}x{k}": gemm(m, n, k) for m, n, k in sizes + more}
+    return {f"{m}x{n}x{k}": of.gemm(m, n, k) for m, n, k in sizes + more}
 
 
-def _convs(layers: dict[str, tuple], batches: tuple[int, ...]) -> Cases:
+def _convs(layers: Mapping[str, tuple[int | None, ...]], batches: tuple[int, ...]) -> Cases:
+    names = ("ic", "size", "oc", "k", "stride", "padding", "dilation", "groups")
+    named: dict[str, dict[str, Any]] = {name: dict(zip(names, arguments)) for name, arguments in layers.items()}
     return {
-        f"{name} b{mb} {pass_}": conv(mb, *arguments[:3], *arguments[3:], pass_=pass_)
+        f"{name} b{mb} {pass_}": of.conv(mb, **arguments, pass_=pass_)
         for mb in batches
-        for name, arguments in layers.items()
+        for name, arguments in named.items()
         for pass_ in PASSES
     }
 
@@ -142,8 +143,8 @@ def conv_grouped() -> Cases:
     return _convs(layers, (8,))
 
 
-def _passes(name: str, make: Callable[[str], Case], hows: tuple[str, ...] = ("forward", "backward")) -> Cases:
-    return {f"{name} {how}": make(how) for how in hows}
+def _passes(name: str, make: Callable[..., Case], *arguments: Any, hows: tuple[str, ...] = ("forward", "backward"), **more: Any) -> Cases:
+    return {f"{name} {how}": make(*arguments, how=how, **more) for how in hows}
 
 
 IMAGES = {"b128 16@32": (128, 16, 32, 32), "b128 64@8": (128, 64, 8, 8), "b8 64@56": (8, 64, 56, 56), "b8 256@14": (8, 256, 14, 14)}
@@ -152,8 +153,8 @@ IMAGES = {"b128 16@32": (128, 16, 32, 32), "b128 64@8": (128, 64, 8, 8), "b8 64@
 def batchnorm() -> Cases:
     cases: Cases = {}
     for name, shape in {**IMAGES, "b64 64@56": (64, 64, 56, 56)}.items():
-        cases |= _passes(f"train {name}", lambda how, s=shape: batch_norm(s, how))  # type: ignore[misc]
-        cases[f"eval {name} forward"] = batch_norm(shape, "forward", training=False)
+        cases |= _passes(f"train {name}", of.batch_norm, shape)
+        cases[f"eval {name} forward"] = of.batch_norm(shape, "forward", training=False)
     return cases
 
 
@@ -173,15 +174,15 @@ def pool() -> Cases:
     cases: Cases = {}
     for name, (shape, call, out, onnx) in kinds.items():
         words = (1 + out, 1 + 1.25 * out if name.startswith("max") else 1 + out)  # backward of max reads indices of a byte
-        cases |= _passes(name, lambda how, a=(shape, call), w=words, o=onnx: image(*a, how, w, o))  # type: ignore[misc]
+        cases |= _passes(name, of.image, shape, call, words=words, onnx=onnx)
     return cases
 
 
 def softmax_loss() -> Cases:
     cases: Cases = {}
     for rows, classes in ((128, 10), (256, 1000), (8192, 100)):
-        cases |= _passes(f"softmax {rows}x{classes}", lambda how, s=(rows, classes): softmax(*s, how))  # type: ignore[misc]
-        cases |= _passes(f"cross entropy {rows}x{classes}", lambda how, s=(rows, classes): cross_entropy(*s, how), ("forward", "both"))  # type: ignore[misc]
+        cases |= _passes(f"softmax {rows}x{classes}", of.softmax, rows, classes)
+        cases |= _passes(f"cross entropy {rows}x{classes}", of.cross_entropy, rows, classes, hows=("forward", "both"))
     return cases
 
 
@@ -192,13 +193,11 @@ def activation() -> Cases:
     for size, shape in {"64K": (16, 64, 8, 8), "2M": (128, 16, 32, 32), "13M": (64, 64, 56, 56)}.items():
         for name in numpy:
 
-            def make(how: str, name: str = name, shape: tuple[int, ...] = shape) -> Case:
-                def call(F: Any, x: Any) -> Any:
-                    return getattr(F, name)(x)
+            def call(F: Any, x: Any, name: str = name) -> Any:
+                return getattr(F, name)(x)
 
-                return image(shape, call, how, (2, 3), onnx[name], numpy[name], memory=name.endswith("relu"))
-
-            cases |= _passes(f"{name} {size}", make)
+            more: dict[str, Any] = {"onnx": onnx[name], "numpy": numpy[name], "memory": name.endswith("relu")}
+            cases |= _passes(f"{name} {size}", of.image, shape, call, words=(2, 3), **more)
     return cases
 
 
@@ -210,7 +209,7 @@ for _ic, _oc in ((64, 64), (64, 128), (128, 256), (256, 512)):
         if _first and _ic != _oc:
             RESNET18 += ((_oc, _ic, 1, 1), (_oc,), (_oc,))
 RESNET18 += ((1000, 512), (1000,))
-RESNET20 = ((16, 3, 3, 3), (16,), (16,)) + ((16, 16, 3, 3), (16,), (16,)) * 6
+RESNET20: tuple[tuple[int, ...], ...] = ((16, 3, 3, 3), (16,), (16,)) + ((16, 16, 3, 3), (16,), (16,)) * 6
 RESNET20 += ((32, 16, 3, 3), (32,), (32,)) + ((32, 32, 3, 3), (32,), (32,)) * 5
 RESNET20 += ((64, 32, 3, 3), (64,), (64,)) + ((64, 64, 3, 3), (64,), (64,)) * 5 + ((10, 64), (10,))
 
@@ -237,15 +236,15 @@ def overhead() -> Cases:
 def denormal() -> Cases:
     """Cases whose peer is lamella itself on ordinary numbers."""
     tiny = {
-        "conv 64@56 b8 weights": (conv(8, 64, 56, 64, 3), 1),
-        "conv 64@56 b8 input": (conv(8, 64, 56, 64, 3), 0),
-        "conv 64@56 b8 backward_input weights": (conv(8, 64, 56, 64, 3, pass_="backward_input"), 1),
-        "conv 64@56 b8 backward_weight input": (conv(8, 64, 56, 64, 3, pass_="backward_weight"), 0),
-        "conv 1x1 256-64@56 b8 input": (conv(8, 256, 56, 64, 1), 0),
-        "gemm 512 input": (gemm(512, 512, 512), 0),
+        "conv 64@56 b8 weights": (of.conv(8, 64, 56, 64, 3), 1),
+        "conv 64@56 b8 input": (of.conv(8, 64, 56, 64, 3), 0),
+        "conv 64@56 b8 backward_input weights": (of.conv(8, 64, 56, 64, 3, pass_="backward_input"), 1),
+        "conv 64@56 b8 backward_weight input": (of.conv(8, 64, 56, 64, 3, pass_="backward_weight"), 0),
+        "conv 1x1 256-64@56 b8 input": (of.conv(8, 256, 56, 64, 1), 0),
+        "gemm 512 input": (of.gemm(512, 512, 512), 0),
         "relu 2M": (activation()["relu 2M forward"], 0),
         "tanh 2M": (activation()["tanh 2M forward"], 0),
-        "batch norm b8 64@56": (batch_norm(IMAGES["b8 64@56"], "forward"), 0),
+        "batch norm b8 64@56": (of.batch_norm(IMAGES["b8 64@56"], "forward"), 0),
         "max pool 3x3/2 b8 64@112": (pool()["max 3x3/2 b8 64@112 forward"], 0),
     }
     return {name: replace(case, scales={which: DENORMAL}) for name, (case, which) in tiny.items()}

@@ -236,7 +236,7 @@ def machine(threads: int, nbytes: int) -> dict[str, float]:
     """FMA peak (flop/s, float32), and bytes read and written per second by a copy of that working set; ordinary stores, the better of two."""
     to, origin = _buffers(max(nbytes // 2, 1 << 16))
     probe.copy(threads, to, origin)
-    times = max(1, (1 << 24) // max(nbytes, 1))  # a small copy is repeated until it takes some time
+    times = max(1, (1 << 23) // origin.nbytes)  # a small copy is repeated until it takes some time
 
     def copies() -> float:
         return sum(probe.copy(threads, to, origin) for _ in range(times)) / times
