@@ -54,3 +54,9 @@ def conv2d_im2col(pass_: str, p: Conv2dProblem, isa: str) -> float:
         tiles = -(-depth // mr)
         return p.groups * (panels * tiles * (pixels * tile_cycles(mr, nv) + 40 * pixels / 96) + pixels * depth / 3)
     return p.groups * (panels * -(-pixels // mr) * (depth * tile_cycles(mr, nv) + 40) + pixels * depth)
+
+
+def conv2d_lanes(pass_: str, p: Conv2dProblem, isa: str) -> float:
+    """Lanes are full whatever the channels, but for pixels left over; a transpose of source and result costs half a cycle per value."""
+    rows, columns, depth, channels = _grid(pass_, p)
+    return rows * columns * depth * channels
