@@ -35,7 +35,7 @@ from libc.stdlib cimport free, malloc
 from libc.string cimport memcpy, memset
 
 from lamella.kernels._common.pool cimport parallel_for
-from lamella.kernels._common.simd cimport LM_VB, lanes, v_add, v_fma, v_load, v_load_n, v_pin, v_set, v_store, v_zero, vec
+from lamella.kernels._common.simd cimport LM_VB, lanes, v_add, v_fma, v_load, v_load_n, v_pin, v_set, v_store, v_store_n, v_zero, vec
 from lamella.kernels._common.tile cimport ACT_NONE, Epilogue, finish, plain
 from lamella.kernels._common.transpose cimport square
 from lamella.kernels._common.types cimport i64, real
@@ -47,7 +47,9 @@ cdef enum:
     TALL = 8                # channels of a tile at most
     BAND = 256 * 1024       # bytes of a band, source and g
     RESULTS = 24 * 1024     # bytes of results (or of g) that stay in L1
+    COPY = 64 * 1024        # bytes of a private copy of dw, from which on there are fewer
     UNITS = 8               # tasks wanted at least, and private copies of dw at most
+    SQUARE = 256            # the square of the most lanes there are
     GRAIN = 5000            # ns that are worth a task
 
 
@@ -73,6 +75,8 @@ cdef struct Lanes:
     i64 *ao
     i64 *po
     i64 *go
+    i64 *k_first            # output row r needs k_first[r] <= k < k_behind[r]: the others lie above or below the image
+    i64 *k_behind
     char *buffers           # of slot 0: source, then results or g
     i64 copy                # backward_weight: private copies used by the other way
 
@@ -89,7 +93,8 @@ cdef inline int tallest() noexcept nogil:
 
 
 cdef inline void forward_tile(
-    real t, int height, i64 k, const i64 *ao, const real *x, const i64 *po, const real *wp, real *c, i64 by_channel, const i64 *go,
+    real t, int height, i64 k, const i64 *ao, const real *x, const i64 *po, const real *bias, const real *wp,
+    real *c, i64 by_channel, const i64 *go,
 ) noexcept nogil:
     cdef vec acc[TALL][TALL]
     cdef vec xv[TALL]
@@ -101,15 +106,15 @@ cdef inline void forward_tile(
         xp[j] = x + po[j]
     for i in range(height):
         for j in range(positions_of(height)):
-            acc[i][j] = v_set(wp[i])
+            acc[i][j] = v_set(bias[i])
     for q in range(k):
-        wp += height
         for j in range(positions_of(height)):
             xv[j] = v_load(xp[j] + ao[q])
         for i in range(height):
             w = v_set(wp[i])
             for j in range(positions_of(height)):
                 acc[i][j] = v_fma(t, w, xv[j], acc[i][j])
+        wp += height
     for i in range(height):
         for j in range(positions_of(height)):
             acc[i][j] = v_pin(acc[i][j])
@@ -141,7 +146,7 @@ cdef inline void weight_tile(
         for j in range(positions_of(height)):
             xv[j] = v_load(xp + at[j]) if whole else v_load_n(t, xp + at[j], n)
         for i in range(height):
-            gv = v_load(gp + i * by_channel) if whole else v_load_n(t, gp + i * by_channel, n)
+            gv = v_pin(v_load(gp + i * by_channel) if whole else v_load_n(t, gp + i * by_channel, n))     # not read anew for every j
             for j in range(positions_of(height)):
                 acc[i][j] = v_fma(t, xv[j], gv, acc[i][j])
     for i in range(height):
@@ -155,26 +160,27 @@ cdef inline void weight_tile(
 
 
 cdef inline void forward_run(
-    real t, i64 height, i64 k, const i64 *ao, const real *x, const i64 *po, const real *wp, real *c, i64 by_channel, const i64 *go,
+    real t, i64 height, i64 k, const i64 *ao, const real *x, const i64 *po, const real *bias, const real *wp,
+    real *c, i64 by_channel, const i64 *go,
 ) noexcept nogil:
     """`forward_tile` with a constant height."""
     if height == 1:
-        forward_tile(t, 1, k, ao, x, po, wp, c, by_channel, go)
+        forward_tile(t, 1, k, ao, x, po, bias, wp, c, by_channel, go)
     elif height == 2:
-        forward_tile(t, 2, k, ao, x, po, wp, c, by_channel, go)
+        forward_tile(t, 2, k, ao, x, po, bias, wp, c, by_channel, go)
     elif height == 3:
-        forward_tile(t, 3, k, ao, x, po, wp, c, by_channel, go)
+        forward_tile(t, 3, k, ao, x, po, bias, wp, c, by_channel, go)
     elif height == 4:
-        forward_tile(t, 4, k, ao, x, po, wp, c, by_channel, go)
+        forward_tile(t, 4, k, ao, x, po, bias, wp, c, by_channel, go)
     elif height == 5:
-        forward_tile(t, 5, k, ao, x, po, wp, c, by_channel, go)
+        forward_tile(t, 5, k, ao, x, po, bias, wp, c, by_channel, go)
     elif height == 6:
-        forward_tile(t, 6, k, ao, x, po, wp, c, by_channel, go)
+        forward_tile(t, 6, k, ao, x, po, bias, wp, c, by_channel, go)
     elif LM_VB == 64:
         if height == 7:
-            forward_tile(t, 7, k, ao, x, po, wp, c, by_channel, go)
+            forward_tile(t, 7, k, ao, x, po, bias, wp, c, by_channel, go)
         else:
-            forward_tile(t, 8, k, ao, x, po, wp, c, by_channel, go)
+            forward_tile(t, 8, k, ao, x, po, bias, wp, c, by_channel, go)
 
 
 cdef inline void weight_run(
@@ -221,30 +227,47 @@ cdef inline void from_lanes(real t, const real *src, i64 count, real *dst, i64 i
 
 
 cdef void to_planes(real t, const real *src, i64 channels, i64 count, real *dst, i64 plane) noexcept nogil:
-    """`count` pixels of a row become a row of each plane."""
-    cdef i64 q, c
+    """`count` pixels of a row become a row of each plane: by squares of registers, those at an edge by way of the stack."""
+    cdef real before[SQUARE]
+    cdef real after[SQUARE]
+    cdef i64 q, c, i, n, high
     if channels == 1:
         memcpy(dst, src, count * sizeof(real))
         return
     for q in range(ceil_div(count, lanes(t))):
+        n = min(<i64>lanes(t), count - q * lanes(t))
         for c in range(ceil_div(channels, lanes(t))):
-            square(
-                t, src + q * lanes(t) * channels + c * lanes(t), channels, dst + c * lanes(t) * plane + q * lanes(t), plane,
-                min(<i64>lanes(t), count - q * lanes(t)), min(<i64>lanes(t), channels - c * lanes(t)),
-            )
+            high = min(<i64>lanes(t), channels - c * lanes(t))
+            if n == lanes(t) and high == lanes(t):
+                square(t, src + (q * channels + c) * lanes(t), channels, dst + c * lanes(t) * plane + q * lanes(t), plane, lanes(t), lanes(t))
+                continue
+            for i in range(n):
+                v_store(before + i * lanes(t), v_load_n(t, src + (q * lanes(t) + i) * channels + c * lanes(t), high))
+            square(t, before, lanes(t), after, lanes(t), lanes(t), lanes(t))
+            for i in range(high):
+                v_store_n(t, dst + (c * lanes(t) + i) * plane + q * lanes(t), n, v_load(after + i * lanes(t)))
 
 
 cdef void from_planes(real t, const real *src, i64 plane, i64 channels, i64 count, real *dst, i64 column) noexcept nogil:
-    cdef i64 q, c
+    """The inverse; pixels are `column` apart."""
+    cdef real before[SQUARE]
+    cdef real after[SQUARE]
+    cdef i64 q, c, i, n, high
     if channels == 1 and column == 1:
         memcpy(dst, src, count * sizeof(real))
         return
     for q in range(ceil_div(count, lanes(t))):
+        n = min(<i64>lanes(t), count - q * lanes(t))
         for c in range(ceil_div(channels, lanes(t))):
-            square(
-                t, src + c * lanes(t) * plane + q * lanes(t), plane, dst + q * lanes(t) * column + c * lanes(t), column,
-                min(<i64>lanes(t), channels - c * lanes(t)), min(<i64>lanes(t), count - q * lanes(t)),
-            )
+            high = min(<i64>lanes(t), channels - c * lanes(t))
+            if n == lanes(t) and high == lanes(t):
+                square(t, src + c * lanes(t) * plane + q * lanes(t), plane, dst + q * lanes(t) * column + c * lanes(t), column, lanes(t), lanes(t))
+                continue
+            for i in range(high):
+                v_store(before + i * lanes(t), v_load_n(t, src + (c * lanes(t) + i) * plane + q * lanes(t), n))
+            square(t, before, lanes(t), after, lanes(t), lanes(t), lanes(t))
+            for i in range(n):
+                v_store_n(t, dst + (q * lanes(t) + i) * column + c * lanes(t), high, v_load(after + i * lanes(t)))
 
 
 cdef void bring(real t, Lanes *d, i64 group, i64 r0, i64 rows, real *band) noexcept nogil:
@@ -293,16 +316,26 @@ cdef void band_task(real t, Lanes *d, i64 task, i64 slot) noexcept nogil:
     cdef real *dst = <real *>v.dst + v.dst_first + (d.first + group * (lanes(t) if d.images else 1)) * v.dst_image
     cdef const real *wp
     cdef i64 count = rows * v.columns if d.images else ceil_div((rows - 1) * d.pitch + v.columns, lanes(t))
-    cdef i64 p0, n, p, i, r
+    cdef i64 each = 1 if d.images else lanes(t)
+    cdef i64 edge = v.columns if d.images else d.pitch
+    cdef i64 p0, n, p, i, r, q, top, bottom, start = 0      # rows in which positions lie
     bring(t, d, group, r0, rows, band)
     for i in range(ceil_div(count, d.chunk)):
         p0 = i * d.chunk
         n = min(d.chunk, count - p0)
+        while edge * (start + 1) <= p0 * each:
+            start += 1
         for r in range(d.tiles):
             wp = <const real *>v.wp + r * d.height * (1 + v.k)
+            top = bottom = start
             for p in range(ceil_div(n, d.positions)):
+                while edge * (top + 1) <= (p0 + p * d.positions) * each:
+                    top += 1
+                while edge * (bottom + 1) < (p0 + (p + 1) * d.positions) * each and bottom + 1 < rows:
+                    bottom += 1
+                q = d.k_first[r0 + bottom]
                 forward_run(
-                    t, d.height, v.k, d.ao, band, d.po + p0 + p * d.positions, wp,
+                    t, d.height, d.k_behind[r0 + top] - q, d.ao + q, band, d.po + p0 + p * d.positions, wp, wp + (1 + q) * d.height,
                     results + min(r * d.height, v.n - d.height) * d.by_channel, d.by_channel, d.go + p * d.positions,
                 )
         if d.e.act != ACT_NONE:
@@ -352,51 +385,79 @@ cdef inline void add_positions(
 ) noexcept nogil:
     """Add `count` positions, n lanes of each, to dw and db."""
     cdef Gather *v = &d.v
-    cdef i64 i, j, p, q, first, start
-    cdef vec s
+    cdef i64 i, j, p, first, start
+    cdef i64 part = ceil_div(count, max(ceil_div(count, d.chunk), <i64>1))
     for i in range(d.tiles):
         first = min(i * d.height, v.n - d.height)
-        for p in range(ceil_div(count, d.chunk)):
-            p *= d.chunk
+        p = 0
+        while p < count:
             for j in range(ceil_div(v.k, d.positions)):
                 start = max(min(j * d.positions, v.k - d.positions), <i64>0)
                 weight_run(
-                    t, d.height, whole, n, band, d.ao + start, g + first * d.by_channel, d.by_channel, min(d.chunk, count - p), po + p, go + p,
+                    t, d.height, whole, n, band, d.ao + start, g + first * d.by_channel, d.by_channel, min(part, count - p), po + p, go + p,
                     sums + (start * v.n + first) * lanes(t), v.n, i * d.height - first, j * d.positions - start,
                     min(v.k - start, d.positions),
                 )
+            p += part
     if v.db != NULL:
-        for i in range(v.n):
-            s = v_load(sums + (v.k * v.n + i) * lanes(t))
-            for q in range(count):
-                s = v_add(t, s, v_load_n(t, g + go[q] + i * d.by_channel, n))
-            v_store(sums + (v.k * v.n + i) * lanes(t), s)
+        i = 0
+        while i < v.n:
+            first = 4 if i + 4 <= v.n else 1
+            if first == 4:
+                add_g(t, 4, n, g + i * d.by_channel, d.by_channel, count, go, sums + (v.k * v.n + i) * lanes(t))
+            else:
+                add_g(t, 1, n, g + i * d.by_channel, d.by_channel, count, go, sums + (v.k * v.n + i) * lanes(t))
+            i += first
+
+
+cdef inline void add_g(
+    real t, int channels, i64 n, const real *g, i64 by_channel, i64 count, const i64 *go, real *sums,
+) noexcept nogil:
+    """sums[i] += g[i] over `count` positions, for a constant number of channels, at most 4."""
+    cdef vec acc[4]
+    cdef i64 p
+    cdef int i
+    for i in range(channels):
+        acc[i] = v_load(sums + i * lanes(t))
+    for p in range(count):
+        for i in range(channels):
+            acc[i] = v_add(t, acc[i], v_load_n(t, g + go[p] + i * by_channel, n))
+    for i in range(channels):
+        v_store(sums + i * lanes(t), acc[i])
 
 
 cdef void sum_task(real t, Lanes *d, i64 task) noexcept nogil:
     """Add up the private copies, in order, and the lanes of as many sums as a register has, and lay them out as dw and db."""
     cdef Gather *v = &d.v
     cdef i64 size = (v.k + 1) * v.n * lanes(t)
-    cdef real *c = <real *>v.private_ + task * lanes(t) * lanes(t)
-    cdef real turned[256]       # the square of the most lanes there are
+    cdef real *sums = <real *>v.private_ + task * lanes(t) * lanes(t)
+    cdef real turned[SQUARE]
     cdef i64 n = min(<i64>lanes(t), (v.k + 1) * v.n - task * lanes(t))
-    cdef i64 i, copy, o, k
+    cdef i64 i, copy, o, c, tap
     cdef vec s
     for copy in range(1, d.copy):
         for i in range(n):
-            v_store(c + i * lanes(t), v_add(t, v_load(c + i * lanes(t)), v_load(c + copy * size + i * lanes(t))))
-    square(t, c, lanes(t), turned, lanes(t), n, lanes(t))
+            v_store(sums + i * lanes(t), v_add(t, v_load(sums + i * lanes(t)), v_load(sums + copy * size + i * lanes(t))))
+    square(t, sums, lanes(t), turned, lanes(t), n, lanes(t))
     s = v_load(turned)
     for i in range(1, lanes(t)):
         s = v_add(t, s, v_load(turned + i * lanes(t)))
     v_store(turned, s)
+    o = task * lanes(t) % v.n
+    tap = task * lanes(t) // v.n // v.depth
+    c = task * lanes(t) // v.n % v.depth
     for i in range(n):
-        k = (task * lanes(t) + i) // v.n
-        o = (task * lanes(t) + i) % v.n
-        if k < v.k:
-            (<real *>v.dw)[o * v.w_out + k % v.depth * v.w_in + v.tw[k // v.depth]] = turned[i]
+        if tap < v.taps:
+            (<real *>v.dw)[o * v.w_out + c * v.w_in + v.tw[tap]] = turned[i]
         elif v.db != NULL:
             (<real *>v.db)[o] = turned[i]
+        o += 1
+        if o == v.n:
+            o = 0
+            c += 1
+            if c == v.depth:
+                c = 0
+                tap += 1
 
 
 cdef void pack(real t, Lanes *d) noexcept nogil:
@@ -453,14 +514,14 @@ cdef void start(Lanes *d, bint double_precision, void *tables, i64 taps) noexcep
 
 
 cdef void choose_tile(Lanes *d, bint weight) noexcept nogil:
-    """The height whose tiles waste the least: two FMA or two loads per cycle, at least four cycles for a step."""
+    """The height whose tiles cost the least: in half cycles, an FMA one, a load a quarter beside them, a step at least a chain of four cycles."""
     cdef Gather *v = &d.v
     cdef double cycles, least = 0
     cdef i64 height, positions
     v.k = v.taps * v.depth
     for height in range(1, min(<i64>tallest(), v.n) + 1):
         positions = positions_of(<int>height)
-        cycles = ceil_div(v.n, height) * max(max(height * positions, height + positions), <i64>8)
+        cycles = ceil_div(v.n, height) * max(height * positions + 0.25 * (height + positions), 8.0)
         cycles = cycles * ceil_div(v.k, positions) if weight else cycles / positions
         if height == 1 or cycles < least:
             least = cycles
@@ -511,14 +572,16 @@ cdef void plan(Lanes *d, bint images, bint weight) noexcept nogil:
         d.source_bytes = aligned(v.sy * v.sx * v.channels * d.plane * d.item)
         d.buffer_bytes = aligned(v.n * d.by_channel * d.item)
     if weight:
-        d.chunk = max(<i64>8, RESULTS // (d.height * LM_VB))
+        d.chunk = max(<i64>8, 4 * RESULTS // (3 * d.height * LM_VB))
     d.po = d.ao + v.k
     d.go = d.po + d.count + d.positions
-    v.chunks = min(<i64>UNITS, d.groups * v.bands)
+    d.k_first = d.go + d.count + d.positions
+    d.k_behind = d.k_first + v.rows
+    v.chunks = min(<i64>UNITS if (v.k + 1) * v.n * LM_VB <= COPY else <i64>UNITS // 2, d.groups * v.bands)
 
 
 cdef i64 tables_bytes(Lanes *d) noexcept nogil:
-    return aligned(<char *>(d.go + d.count + d.positions) - <char *>d.v.ty)
+    return aligned(<char *>(d.k_behind + d.v.rows) - <char *>d.v.ty)
 
 
 cdef i64 packed_bytes(Lanes *d) noexcept nogil:
@@ -533,6 +596,15 @@ cdef void fill_tables(Lanes *d, bint weight) noexcept nogil:
     cdef Gather *v = &d.v
     cdef i64 width = LM_VB // d.item
     cdef i64 tap, c, y, x, p, r, q
+    for r in range(v.rows):
+        d.k_first[r] = 0
+        d.k_behind[r] = v.k
+        for tap in range(v.taps):
+            if r * v.sy + v.ty[tap] < 0:
+                d.k_first[r] = (tap + 1) * v.depth
+            if r * v.sy + v.ty[v.taps - 1 - tap] >= v.height:
+                d.k_behind[r] = (v.taps - 1 - tap) * v.depth
+        d.k_behind[r] = max(d.k_first[r], d.k_behind[r])
     for tap in range(v.taps):
         y = v.ty[tap] - v.y_low
         x = v.tx[tap] - v.x_low
@@ -586,13 +658,13 @@ cdef void run_gather(Lanes *d, char *base, i64 size) noexcept nogil:
             )
 
 
-def scratch(pass_, p):
-    """Tables, then packed weights or private copies of dw, shared; a band of the source and of results or g per thread."""
+cdef measured(pass_, p):
+    """(bytes of tables, bytes of packed weights or private copies of dw, bytes per thread)"""
     cdef Lanes d
     cdef cnp.ndarray geometry = p.geometry
     cdef const i64 *g = <const i64 *>cnp.PyArray_DATA(geometry)
     cdef bint weight = pass_ == "backward_weight"
-    cdef i64 shared = 0, per_thread = 0, tables = 0, private_ = 0, a, b, i
+    cdef i64 tables = 0, transformed = 0, per_thread = 0, a, b, i
     cdef void *taps = malloc(3 * g[KH] * g[KW] * 8)
     if taps == NULL:
         raise MemoryError
@@ -609,11 +681,21 @@ def scratch(pass_, p):
                     plan(&d, i == 0, weight)
                     if d.groups:
                         tables = max(tables, tables_bytes(&d))
-                        shared = max(shared, 0 if weight else tables_bytes(&d) + packed_bytes(&d))
+                        transformed = transformed + private_bytes(&d) if weight else max(transformed, packed_bytes(&d))
                         per_thread = max(per_thread, d.source_bytes + d.buffer_bytes)
-                        private_ += private_bytes(&d)
     free(taps)
-    return (tables + aligned(private_) if weight else shared), per_thread
+    return tables, aligned(transformed), per_thread
+
+
+def scratch(pass_, p):
+    """Tables, then packed weights or private copies of dw, shared; a band of the source and of results or g per thread."""
+    tables, transformed_, per_thread = measured(pass_, p)
+    return tables + transformed_, per_thread
+
+
+def transformed(pass_, p):
+    """The bytes of packed weights or private copies of dw."""
+    return measured(pass_, p)[1]
 
 
 def forward(p, cnp.ndarray x, cnp.ndarray w, b, cnp.ndarray out, cnp.ndarray scratch):

@@ -57,6 +57,17 @@ def conv2d_im2col(pass_: str, p: Conv2dProblem, isa: str) -> float:
 
 
 def conv2d_lanes(pass_: str, p: Conv2dProblem, isa: str) -> float:
-    """Lanes are full whatever the channels, but for pixels left over; a transpose of source and result costs half a cycle per value."""
+    """Lanes are full whatever the channels: with images, but for the last few; those are computed pixel by pixel, wide apart.
+
+    Every value of source and result is transposed. backward_weight reads its sums anew for every band, and adds up lanes in the end.
+    """
     rows, columns, depth, channels = _grid(pass_, p)
-    return rows * columns * depth * channels
+    lanes = TILES[isa][2] // p.dtype.itemsize
+    share = p.mb // lanes * lanes / max(p.mb, 1)  # of the images that fill lanes
+    fma = rows * columns * depth * channels / (2 * lanes)
+    moved = p.mb * (p.ic * p.ih * p.iw + p.oc * p.oh * p.ow)
+    gap = -(-columns // lanes) * lanes / columns if pass_ == "backward_weight" else (columns + p.dw * (p.kw - 1)) / columns
+    cycles = share * (0.9 * fma + 0.3 * moved) + (1 - share) * (1.1 * gap * fma + 0.9 * moved)
+    if pass_ == "backward_weight":
+        return cycles + 0.6 * fma + 20 * depth * channels
+    return cycles

@@ -101,7 +101,7 @@ OPERATIONS: dict[str, Operation] = {
             Implementation("cy_depthwise", accepts=lambda p: p.groups == p.ic == p.oc),
             Implementation("cy_direct", cost=cost.conv2d_direct),
             Implementation("cy_im2col", cost=cost.conv2d_im2col),
-            Implementation("cy_lanes", accepts=lambda p: p.groups == 1 and max(p.ic, p.oc) <= 32, cost=cost.conv2d_lanes),
+            Implementation("cy_lanes", accepts=lambda p: p.groups == 1 and max(p.ic, p.oc) <= 16, cost=cost.conv2d_lanes),
             Implementation("nb_direct", cost=cost.conv2d_direct),
             Implementation("nb_im2col", cost=cost.conv2d_im2col),
             Implementation("ref"),
