@@ -34,6 +34,7 @@ import numpy as np
 from lamella.kernels import ISA
 from lamella.kernels._common import pool
 from lamella.kernels._common.program import Program
+from llvmlite import ir
 from numba import carray, njit, types
 from numba.core.ccallback import CFunc
 from numba.extending import intrinsic
@@ -100,11 +101,14 @@ def task(function):
 
 
 def inline(function=None, **options):
-    """Compile a function that tasks call; LLVM inlines it where that pays. ``@inline(fastmath={...})`` names what LLVM may do to its arithmetic."""
+    """Compile a function that tasks call, inlined: a call with a context and a dozen addresses would cost more than most of them compute.
+
+    ``@inline(fastmath={...})`` names what LLVM may do to its arithmetic.
+    """
     if function is None:
         return lambda function: inline(function, **options)
     _rename(function)
-    return njit(**OPTIONS, **options)(function)
+    return njit(forceinline=True, **OPTIONS, **options)(function)
 
 
 def _pointer(element):
@@ -119,6 +123,28 @@ def _pointer(element):
 
 
 _at_f32, _at_f64, _at_i64, _at_i32, _at_u8 = (_pointer(t) for t in (types.float32, types.float64, types.int64, types.int32, types.uint8))
+
+
+@intrinsic
+def word(typingctx, address):
+    """The int64 at an address: no test for negative indices, which an array would make."""
+
+    def codegen(context, builder, signature, args):
+        kind = context.get_value_type(types.int64)
+        return builder.load(builder.inttoptr(args[0], kind.as_pointer()))
+
+    return types.int64(types.int64), codegen
+
+
+@intrinsic
+def unknown(typingctx, value):
+    """An int64 whose value LLVM does not see: a loop that steps by unknown(1) is not unrolled, which suits loops of a few turns."""
+
+    def codegen(context, builder, signature, args):
+        kind = args[0].type
+        return builder.asm(ir.FunctionType(kind, [kind]), "", "=r,0", args, False)
+
+    return types.int64(types.int64), codegen
 
 
 @njit(inline="always")

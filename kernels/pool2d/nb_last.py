@@ -1,207 +1,248 @@
-"""Pooling over channels-last memory; the Numba twin of cy_last.
+"""Pooling over channels-last memory, vector lanes over the channels; the Numba twin of cy_last.
 
     forward    out[i, j, :] = max, average or norm over the window's taps of x[tap, :]
     backward   dx[t, :] = sum over the (window, tap) pairs that are input t
 
 Shapes   x, dx (mb, ih, iw, c); out, g, where (mb, oh, ow, c) in memory; where one byte or one int32 an element
-Loops    tasks are blocks of rows of the result; column of the row; taps of the window, or pairs of the input; channels innermost, so that
-         LLVM makes vector code of branch-free selections, accumulating in the result's own cache lines; arrays are
-         re-based to the pixel, for an index that starts at 0 needs no test for negative numbers.
-         With fewer than FEW channels they go outside the taps, one accumulator each.
+Loops    tasks are blocks of rows of the result (out, or dx): each element is written once, by one task
+           column of the row
+             registers of channels, four at a time, then one, the last one masked
+               taps of the window, or pairs of the input: rows, then columns, in registers that stay
+         A norm with another exponent than 2 goes element by element through the C library's pow (`norm_task`).
+         The loops over taps and pairs step by an unknown 1: LLVM would unroll windows of two or three taps eightfold.
 Edges    the problem's table holds each window's first tap inside and the number of taps: no test in the loops, no padding
-Cost     as cy_last, and a load and store of the result per tap, from the first cache level
+Cost     as cy_last
 """
 
-from functools import cache
+from functools import cache, lru_cache
 
 import numpy as np
-from lamella.kernels._common.nb import array_i32, array_i64, array_u8, context, doubles, floats_of, ints, run, task
+from lamella.kernels._common.nb import Argument, Stage, array_i64, doubles, floats_of, inline, ints, program, task, unknown, word
+from lamella.kernels._common.nb_simd import lanes, select, simd
 
-MAX, AVG, LP = 0, 1, 2
+MAX, AVG, LP, SQUARE = 0, 1, 2, 3  # SQUARE: lp with the exponent 2
+MANY = 4  # registers of channels at a time
 GRAIN = 65536  # loads of one element that make a task
-FEW = 2
 # the words of a context before the problem's geometry
 X, G, OUT, WHERE, DX, TABLE, ROWS, NORM, FIELDS = range(9)
 MB, C, IH, IW, OH, OW, KH, KW, DH, DW, KIND, _, OVERRIDE, H_WINDOWS, H_PTR, H_PAIRS, W_WINDOWS, W_PTR, W_PAIRS = range(FIELDS, FIELDS + 19)
 
 
-def _types(dtype, index_bytes):
-    return floats_of(dtype), np.float32 if dtype == np.float32 else np.float64, array_u8 if index_bytes == 1 else array_i32
+@inline
+def divisor(c, i, j):
+    """Of the average over window (i, j)."""
+    if c[OVERRIDE]:
+        return np.float64(c[OVERRIDE])
+    return np.float64(word(c[TABLE] + 8 * (c[H_WINDOWS] + 2 * c[OH] + i)) * word(c[TABLE] + 8 * (c[W_WINDOWS] + 2 * c[OW] + j)))
 
 
 @cache
-def forward_max(dtype, index_bytes):
-    array, real, index = _types(dtype, index_bytes)
-    number = np.uint8 if index_bytes == 1 else np.int32
-    low = real(-np.inf)
-    size = np.dtype(dtype).itemsize
+def window_of(v, kind, index_bytes, masked):
+    """The results of a window of rows x cols taps for the registers of v; masked: of n channels."""
+    integers = v.integers_1 if index_bytes == 1 else v.integers_4
+    element = v.type.element
+    low = np.dtype(str(element)).type(-np.inf)
 
-    @task
-    def work(ctx, task, slot):
-        c = ints(ctx)
-        table = array_i64(c[TABLE])
-        channels, oh, ow = c[C], c[OH], c[OW]
-        row_step, step = c[DH] * c[IW] * channels, c[DW] * channels
-        hw, ww = c[H_WINDOWS], c[W_WINDOWS]
-        for row in range(task * c[ROWS], min((task + 1) * c[ROWS], c[MB] * oh)):
-            image = row // oh
-            i = row - image * oh
-            rows = table[hw + oh + i]
-            for j in range(ow):
-                cols = table[ww + ow + j]
-                first = ((image * c[IH] + table[hw + i]) * c[IW] + table[ww + j]) * channels
-                o = (row * ow + j) * channels
-                out, where = array(c[OUT] + o * size), index(c[WHERE] + o * index_bytes)
-                if channels < FEW:
-                    x = array(c[X] + first * size)
-                    for k in range(channels):
-                        best, at = low, 0
-                        for r in range(rows):
-                            for s in range(cols):
-                                v = x[r * row_step + s * step + k]
-                                take = (v > best) | (v != v)
-                                best = v if take else best
-                                at = r * c[KW] + s if take else at
-                        out[k] = best
-                        if index_bytes:
-                            where[k] = number(at)
-                    continue
-                for k in range(channels):
-                    out[k] = low
-                if index_bytes:
-                    for k in range(channels):
-                        where[k] = number(0)
-                for r in range(rows):
-                    for s in range(cols):
-                        x = array(c[X] + (first + r * row_step + s * step) * size)
-                        tap = number(r * c[KW] + s)
-                        if index_bytes:
-                            for k in range(channels):
-                                v, best, at = x[k], out[k], where[k]
-                                take = (v > best) | (v != v)
-                                out[k] = v if take else best
-                                where[k] = tap if take else at
-                        else:
-                            for k in range(channels):
-                                v, best = x[k], out[k]
-                                out[k] = v if (v > best) | (v != v) else best
-
-    return work
-
-
-@cache
-def forward_sum(dtype):
-    array, real, _ = _types(dtype, 0)
-    size = np.dtype(dtype).itemsize
-
-    @task
-    def work(ctx, task, slot):
-        c = ints(ctx)
-        table = array_i64(c[TABLE])
-        channels, oh, ow, norm = c[C], c[OH], c[OW], c[KIND] == LP
-        q = real(doubles(ctx)[NORM])
-        row_step, step = c[DH] * c[IW] * channels, c[DW] * channels
-        hw, ww = c[H_WINDOWS], c[W_WINDOWS]
-        for row in range(task * c[ROWS], min((task + 1) * c[ROWS], c[MB] * oh)):
-            image = row // oh
-            i = row - image * oh
-            rows = table[hw + oh + i]
-            for j in range(ow):
-                cols = table[ww + ow + j]
-                first = ((image * c[IH] + table[hw + i]) * c[IW] + table[ww + j]) * channels
-                out = array(c[OUT] + (row * ow + j) * channels * size)
-                divisor = real(c[OVERRIDE] if c[OVERRIDE] else table[hw + 2 * oh + i] * table[ww + 2 * ow + j])
-                for k in range(channels):
-                    out[k] = real(0)
-                for r in range(rows):
-                    for s in range(cols):
-                        x = array(c[X] + (first + r * row_step + s * step) * size)
-                        if not norm:
-                            for k in range(channels):
-                                out[k] += x[k]
-                        elif q == real(2):
-                            for k in range(channels):
-                                out[k] += x[k] * x[k]
-                        else:
-                            for k in range(channels):
-                                out[k] += x[k] ** q
-                if not norm:
-                    for k in range(channels):
-                        out[k] /= divisor
+    @inline
+    def window(c, i, j, x, rows, cols, row_step, step, kw, out, where, n):
+        acc = v.set(low) if kind == MAX else v.zero()
+        at = v.set_integer(0)
+        r, once = 0, unknown(1)
+        while r < rows:
+            tap, s = x + r * row_step, 0
+            while s < cols:
+                y = v.load_n(tap, n) if masked else v.load(tap)
+                if kind == MAX:
+                    take = (y > acc) | (y != y)
+                    acc = select(take, y, acc)
+                    if index_bytes:
+                        at = select(take, v.set_integer(r * kw + s), at)
+                elif kind == AVG:
+                    acc = acc + y
                 else:
-                    share = real(c[KH] * c[KW]) / divisor
-                    if q == real(2):
-                        for k in range(channels):
-                            out[k] = np.sqrt(out[k] * share)
-                    else:
-                        for k in range(channels):
-                            out[k] = (out[k] * share) ** (real(1) / q)
+                    acc = v.fma(y, y, acc)
+                tap += step
+                s += once
+            r += once
+        if kind == AVG:
+            acc = acc / element(divisor(c, i, j))
+        elif kind == SQUARE:
+            acc = v.sqrt(acc * element(c[KH] * c[KW] / divisor(c, i, j)))
+        if masked:
+            v.store_n(out, n, acc)
+        else:
+            v.store(out, acc)
+        if index_bytes:
+            integers.store_n(where, n, at)
+
+    return window
+
+
+@cache
+def forward_task(dtype, kind, index_bytes):
+    """A block of rows of out."""
+    one, many, item = lanes(dtype), MANY * lanes(dtype), dtype.itemsize
+    whole, single, masked = (window_of(simd(dtype, n), kind, index_bytes, part) for n, part in ((MANY, False), (1, False), (1, True)))
+
+    @task
+    def work(ctx, task, slot):
+        c = ints(ctx)
+        height, width, channels, kw, ih, iw = c[OH], c[OW], c[C], c[KW], c[IH], c[IW]
+        source, out, where = c[X], c[OUT], c[WHERE]
+        row_step, step = c[DH] * iw * channels * item, c[DW] * channels * item
+        tops, lefts = c[TABLE] + 8 * c[H_WINDOWS], c[TABLE] + 8 * c[W_WINDOWS]
+        end, rest = channels // many * many, channels // one * one
+        for row in range(task * c[ROWS], min((task + 1) * c[ROWS], c[MB] * height)):
+            image = row // height
+            i = row - image * height
+            start = source + (image * ih + word(tops + 8 * i)) * iw * channels * item
+            rows = word(tops + 8 * (height + i))
+            for j in range(width):
+                x, cols = start + word(lefts + 8 * j) * channels * item, word(lefts + 8 * (width + j))
+                to = (row * width + j) * channels
+                for k in range(0, end, many):
+                    at = to + k
+                    whole(c, i, j, x + k * item, rows, cols, row_step, step, kw, out + at * item, where + at * index_bytes, many)
+                for k in range(end, rest, one):
+                    at = to + k
+                    single(c, i, j, x + k * item, rows, cols, row_step, step, kw, out + at * item, where + at * index_bytes, one)
+                if rest < channels:
+                    at = to + rest
+                    n = channels - rest
+                    masked(c, i, j, x + rest * item, rows, cols, row_step, step, kw, out + at * item, where + at * index_bytes, n)
 
     return work
+
+
+@cache
+def covered_of(v, kind, index_bytes, masked):
+    """dx of an input: what the windows over it give it, the pairs from hp and wp on, for the registers of v; masked: for n channels."""
+    integers = v.integers_1 if index_bytes == 1 else v.integers_4
+    element, item = v.type.element, v.type.element.bitwidth // 8
+
+    @inline
+    def covered(c, hp, tall, wp, wide, plane, channel, channels, width, kw, at, n):
+        acc = v.zero()
+        a, once = 0, unknown(1)
+        while a < tall:
+            i, b = word(hp + 16 * a), 0
+            while b < wide:
+                j = word(wp + 16 * b)
+                o = plane + (i * width + j) * channels + channel
+                g = v.load_n(c[G] + o * item, n) if masked else v.load(c[G] + o * item)
+                if kind == MAX:
+                    tap = word(hp + 16 * a + 8) * kw + word(wp + 16 * b + 8)
+                    where = integers.load_n(c[WHERE] + o * index_bytes, n)
+                    acc = select(where == v.set_integer(tap), acc + g, acc)
+                elif kind == AVG:
+                    acc = acc + g / element(divisor(c, i, j))
+                else:
+                    y = v.load_n(c[OUT] + o * item, n) if masked else v.load(c[OUT] + o * item)
+                    x = v.load_n(c[X] + at, n) if masked else v.load(c[X] + at)
+                    share = element(c[KH] * c[KW] / divisor(c, i, j))
+                    acc = acc + select(y == v.zero(), v.zero(), g * share * (x / y))
+                b += once
+            a += once
+        if masked:
+            v.store_n(c[DX] + at, n, acc)
+        else:
+            v.store(c[DX] + at, acc)
+
+    return covered
 
 
 @cache
 def backward_task(dtype, kind, index_bytes):
-    array, real, index = _types(dtype, index_bytes)
-    number = np.uint8 if index_bytes == 1 else np.int32
-    size = np.dtype(dtype).itemsize
+    """A block of rows of dx."""
+    one, many, item = lanes(dtype), MANY * lanes(dtype), dtype.itemsize
+    whole, single, masked = (covered_of(simd(dtype, n), kind, index_bytes, part) for n, part in ((MANY, False), (1, False), (1, True)))
 
     @task
     def work(ctx, task, slot):
         c = ints(ctx)
-        table = array_i64(c[TABLE])
-        channels, ih, iw, oh, ow = c[C], c[IH], c[IW], c[OH], c[OW]
-        q = real(doubles(ctx)[NORM])
-        hp, wp, hdiv, wdiv = c[H_PAIRS], c[W_PAIRS], c[H_WINDOWS] + 2 * oh, c[W_WINDOWS] + 2 * ow
+        ih, iw, oh, ow, channels, kw, table = c[IH], c[IW], c[OH], c[OW], c[C], c[KW], c[TABLE]
+        h_ptr, w_ptr, h_pairs, w_pairs = table + 8 * c[H_PTR], table + 8 * c[W_PTR], table + 8 * c[H_PAIRS], table + 8 * c[W_PAIRS]
+        end, rest = channels // many * many, channels // one * one
         for row in range(task * c[ROWS], min((task + 1) * c[ROWS], c[MB] * ih)):
             image = row // ih
             i = row - image * ih
+            plane = image * oh * ow * channels
+            hp = h_pairs + 16 * word(h_ptr + 8 * i)
+            tall = word(h_ptr + 8 * (i + 1)) - word(h_ptr + 8 * i)
             for j in range(iw):
-                d = (row * iw + j) * channels * size
-                dx, x = array(c[DX] + d), array(c[X] + d)
-                for k in range(channels):
-                    dx[k] = real(0)
-                for a in range(table[c[H_PTR] + i], table[c[H_PTR] + i + 1]):
-                    for b in range(table[c[W_PTR] + j], table[c[W_PTR] + j + 1]):
-                        m, n = table[hp + 2 * a], table[wp + 2 * b]
-                        o = ((image * oh + m) * ow + n) * channels
-                        g, out, where = array(c[G] + o * size), array(c[OUT] + o * size), index(c[WHERE] + o * index_bytes)
-                        if kind == MAX:
-                            tap = number(table[hp + 2 * a + 1] * c[KW] + table[wp + 2 * b + 1])
-                            for k in range(channels):
-                                v, at = g[k], where[k]
-                                dx[k] += v if at == tap else real(0)
-                            continue
-                        divisor = real(c[OVERRIDE] if c[OVERRIDE] else table[hdiv + m] * table[wdiv + n])
-                        if kind == AVG:
-                            for k in range(channels):
-                                dx[k] += g[k] / divisor
-                            continue
-                        share = real(c[KH] * c[KW]) / divisor
-                        if q == real(2):
-                            for k in range(channels):
-                                y = out[k]
-                                dx[k] += real(0) if y == real(0) else g[k] * share * (x[k] / y)
-                        else:
-                            for k in range(channels):
-                                y = out[k]
-                                dx[k] += real(0) if y == real(0) else g[k] * share * (x[k] / y) ** (q - real(1))
+                wp = w_pairs + 16 * word(w_ptr + 8 * j)
+                wide = word(w_ptr + 8 * (j + 1)) - word(w_ptr + 8 * j)
+                to = (row * iw + j) * channels
+                for k in range(0, end, many):
+                    whole(c, hp, tall, wp, wide, plane, k, channels, ow, kw, (to + k) * item, many)
+                for k in range(end, rest, one):
+                    single(c, hp, tall, wp, wide, plane, k, channels, ow, kw, (to + k) * item, one)
+                if rest < channels:
+                    masked(c, hp, tall, wp, wide, plane, rest, channels, ow, kw, (to + rest) * item, channels - rest)
 
     return work
 
 
-def _launch(work, p, height, width, x, g, out, where, dx):
+@cache
+def norm_task(dtype, backward):
+    """A block of rows of the result, for a norm of any exponent."""
+    array, real, item = floats_of(dtype), dtype.type, dtype.itemsize
+
+    @task
+    def work(ctx, task, slot):
+        c, table = ints(ctx), array_i64(ints(ctx)[TABLE])
+        height, width, channels = c[IH if backward else OH], c[IW if backward else OW], c[C]
+        q = real(doubles(ctx)[NORM])
+        for row in range(task * c[ROWS], min((task + 1) * c[ROWS], c[MB] * height)):
+            image = row // height
+            i = row - image * height
+            for j in range(width):
+                here = (row * width + j) * channels * item
+                x, out = array(c[X] + (here if backward else 0)), array((c[DX] if backward else c[OUT]) + here)
+                for k in range(channels):
+                    out[k] = real(0)
+                if backward:
+                    for a in range(table[c[H_PTR] + i], table[c[H_PTR] + i + 1]):
+                        for b in range(table[c[W_PTR] + j], table[c[W_PTR] + j + 1]):
+                            wi, wj = table[c[H_PAIRS] + 2 * a], table[c[W_PAIRS] + 2 * b]
+                            o = ((image * c[OH] + wi) * c[OW] + wj) * channels * item
+                            g, y = array(c[G] + o), array(c[OUT] + o)
+                            share = real(c[KH] * c[KW] / divisor(c, wi, wj))
+                            for k in range(channels):
+                                out[k] += real(0) if y[k] == real(0) else g[k] * share * (x[k] / y[k]) ** (q - real(1))
+                else:
+                    share = real(c[KH] * c[KW] / divisor(c, i, j))
+                    for r in range(table[c[H_WINDOWS] + c[OH] + i]):
+                        for s in range(table[c[W_WINDOWS] + c[OW] + j]):
+                            top, left = table[c[H_WINDOWS] + i] + r * c[DH], table[c[W_WINDOWS] + j] + s * c[DW]
+                            tap = array(c[X] + ((image * c[IH] + top) * c[IW] + left) * channels * item)
+                            for k in range(channels):
+                                out[k] += tap[k] ** q
+                    for k in range(channels):
+                        out[k] = (out[k] * share) ** (real(1) / q)
+
+    return work
+
+
+@lru_cache(4096)
+def programs(pass_, p):
+    backward = pass_ == "backward"
+    height, width = (p.ih, p.iw) if backward else (p.oh, p.ow)
     loads = (p.oh * p.ow * p.kh * p.kw // max(1, height) + width) * p.c  # per row of the result
     rows = max(1, GRAIN // max(1, loads))
-    ctx = context(x, g, out, where, dx, p.table, rows, p.norm_type, *p.geometry)
-    each = (40 if p.kind == "lp" else 1) / min(8, p.c)
-    run(work, ctx, -(-p.mb * height // rows), each * loads * p.mb * height)
+    g, x, out, where, dx = map(Argument, range(5)) if backward else (None, Argument(0), Argument(1), Argument(2), None)
+    words = [x, g, out, where if p.indices else None, dx, p.table, rows, p.norm_type, *map(int, p.geometry)]
+    if p.kind == "lp" and p.norm_type != 2:
+        work = norm_task(p.dtype, backward)
+    else:
+        work = (backward_task if backward else forward_task)(p.dtype, SQUARE if p.kind == "lp" else p.kind_number, p.index_bytes)
+    each = (40 if p.kind == "lp" else 1) / min(lanes(p.dtype), p.c)
+    return program(words, Stage(work, -(-p.mb * height // rows), each * loads * p.mb * height))
 
 
 def forward(p, x, out, where, scratch):
-    work = forward_max(p.dtype, p.index_bytes) if p.kind == "max" else forward_sum(p.dtype)
-    _launch(work, p, p.oh, p.ow, x, None, out, where if p.indices else None, None)
+    programs("forward", p)(x, out, where, scratch)
 
 
 def backward(p, g, x, out, where, dx, scratch):
-    _launch(backward_task(p.dtype, p.kind_number, p.index_bytes), p, p.ih, p.iw, x, g, out, where if p.indices else None, dx)
+    programs("backward", p)(g, x, out, where, dx, scratch)
