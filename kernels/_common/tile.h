@@ -27,4 +27,21 @@
         case 6: f(t, 6, __VA_ARGS__); break;                                                                                               \
         LM_MORE_ROWS(f, t, __VA_ARGS__)                                                                                                    \
     }
+
+/* The same for a tile of two blocks of `half` rows each. A case outside pair_fits is never reached, and not compiled: nv is constant. */
+#define LM_PAIR(f, t, half, nv, ...)                                                                                                       \
+    case half: if (8 < 2 * half * nv && 2 * half * nv <= LM_MR * LM_NV) f(t, half, nv, __VA_ARGS__); break;
+#if LM_MR == 14
+#define LM_MORE_PAIRS(f, t, nv, ...)                                                                                                       \
+    LM_PAIR(f, t, 7, nv, __VA_ARGS__) LM_PAIR(f, t, 8, nv, __VA_ARGS__) LM_PAIR(f, t, 9, nv, __VA_ARGS__)                                  \
+    LM_PAIR(f, t, 10, nv, __VA_ARGS__) LM_PAIR(f, t, 11, nv, __VA_ARGS__) LM_PAIR(f, t, 12, nv, __VA_ARGS__)                               \
+    LM_PAIR(f, t, 13, nv, __VA_ARGS__) LM_PAIR(f, t, 14, nv, __VA_ARGS__)
+#else
+#define LM_MORE_PAIRS(f, t, nv, ...)
+#endif
+#define lm_switch_pairs(f, t, half, nv, ...)                                                                                               \
+    switch (half) {                                                                                                                        \
+        LM_PAIR(f, t, 3, nv, __VA_ARGS__) LM_PAIR(f, t, 4, nv, __VA_ARGS__) LM_PAIR(f, t, 5, nv, __VA_ARGS__)                              \
+        LM_PAIR(f, t, 6, nv, __VA_ARGS__) LM_MORE_PAIRS(f, t, nv, __VA_ARGS__)                                                             \
+    }
 #endif

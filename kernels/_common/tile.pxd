@@ -90,48 +90,79 @@ cdef inline void tile(
 ) noexcept nogil:
     """See the module's docstring. Stores the first `rows` rows and n columns. B is read in whole registers,
     unless bn >= 0 says that only bn columns may be touched (the others count as 0)."""
-    cdef vec acc[14][4]
+    blocks_tile(t, 1, mr, nv, 0, 0, taps, ao, bo, depth, a, ars, aks, b, bls, bn, c, ldc, rows, n, e)
+
+
+cdef inline void pair_tile(
+    real t, int half, int nv, i64 a_jump, i64 c_jump, i64 taps, const i64 *ao, const i64 *bo, i64 depth,
+    const real *a, i64 ars, i64 aks, const real *b, i64 bls,
+    i64 bn, real *c, i64 ldc, i64 n, const Epilogue *e,
+) noexcept nogil:
+    """A tile of two blocks of `half` rows each: the second lies a_jump further in A and c_jump further in C."""
+    blocks_tile(t, 2, half, nv, a_jump, c_jump, taps, ao, bo, depth, a, ars, aks, b, bls, bn, c, ldc, 2 * half, n, e)
+
+
+cdef inline void blocks_tile(
+    real t, int blocks, int mr, int nv, i64 a_jump, i64 c_jump, i64 taps, const i64 *ao, const i64 *bo, i64 depth,
+    const real *a, i64 ars, i64 aks, const real *b, i64 bls,
+    i64 bn, real *c, i64 ldc, i64 rows, i64 n, const Epilogue *e,
+) noexcept nogil:
+    """One or two blocks of mr rows. (Two loops: GCC unrolls none of more than 16 steps.)"""
+    cdef vec acc[2][14][4]          # registers: indexed by constants alone
+    cdef vec done[2][14][4]         # memory: what is done with a sum is too much code to be unrolled
     cdef vec bv[4]
     cdef vec s
-    cdef int i, j
+    cdef int h, i, j
     cdef i64 q, _l, left
     cdef i64 cols[4]
-    cdef const real *ap
+    cdef const real *ap[2]
     cdef const real *bp
+    cdef real *ci
     cdef bint simple = e.alpha == 1 and e.beta == 0 and e.bias_kind == BIAS_NONE and e.act == ACT_NONE
     for j in range(nv):
         cols[j] = max(<i64>0, min(bn - j * lanes(t), <i64>lanes(t)))
-    for i in range(mr):
-        for j in range(nv):
-            acc[i][j] = v_zero()
+    for h in range(blocks):
+        for i in range(mr):
+            for j in range(nv):
+                acc[h][i][j] = v_zero()
     for q in range(taps):
-        ap = a + ao[q]
+        for h in range(blocks):
+            ap[h] = a + ao[q] + h * a_jump
         bp = b + bo[q]
         for _l in range(depth):
             for j in range(nv):
                 bv[j] = v_load(bp + j * lanes(t)) if bn < 0 else v_load_n(t, bp + j * lanes(t), cols[j])
-            for i in range(mr):
-                s = v_set(ap[i * ars])
-                for j in range(nv):
-                    acc[i][j] = v_fma(t, s, bv[j], acc[i][j])
-            ap += aks
+            for h in range(blocks):
+                for i in range(mr):
+                    s = v_set(ap[h][i * ars])
+                    for j in range(nv):
+                        acc[h][i][j] = v_fma(t, s, bv[j], acc[h][i][j])
+                ap[h] += aks
             bp += bls
-    for i in range(mr):
-        for j in range(nv):
-            acc[i][j] = v_pin(acc[i][j])
-    if simple and n == nv * lanes(t):
+    for h in range(blocks):
         for i in range(mr):
-            if i < rows:
-                for j in range(nv):
-                    v_store(c + i * ldc + j * lanes(t), acc[i][j])
-        return
-    for i in range(mr):
-        if i < rows:
             for j in range(nv):
-                left = n - j * lanes(t)
-                if left > 0:
-                    left = min(left, <i64>lanes(t))
-                    v_store_n(t, c + i * ldc + j * lanes(t), left, finish(t, acc[i][j], e, c + i * ldc + j * lanes(t), left, i, j * lanes(t)))
+                acc[h][i][j] = v_pin(acc[h][i][j])
+    if simple and n == nv * lanes(t):
+        for h in range(blocks):
+            for i in range(mr):
+                if h * mr + i < rows:
+                    for j in range(nv):
+                        v_store(c + h * c_jump + i * ldc + j * lanes(t), acc[h][i][j])
+        return
+    for h in range(blocks):
+        for i in range(mr):
+            for j in range(nv):
+                done[h][i][j] = v_pin(acc[h][i][j])
+    for h in range(blocks):
+        for i in range(mr):
+            if h * mr + i < rows:
+                for j in range(nv):
+                    left = n - j * lanes(t)
+                    if left > 0:
+                        left = min(left, <i64>lanes(t))
+                        ci = c + h * c_jump + i * ldc + j * lanes(t)
+                        v_store_n(t, ci, left, finish(t, done[h][i][j], e, ci, left, i, j * lanes(t)))
 
 
 cdef extern from "tile.h" nogil:
@@ -151,6 +182,22 @@ cdef extern from "tile.h" nogil:
         tile_f64, double, i64, int, i64, const i64 *, const i64 *, i64, const double *, i64, i64, const double *, i64, i64, double *, i64,
         i64, i64, const Epilogue *,
     ) noexcept
+    ctypedef void (*pair_f32)(
+        float, int, int, i64, i64, i64, const i64 *, const i64 *, i64, const float *, i64, i64, const float *, i64, i64, float *, i64, i64,
+        const Epilogue *,
+    ) noexcept
+    ctypedef void (*pair_f64)(
+        double, int, int, i64, i64, i64, const i64 *, const i64 *, i64, const double *, i64, i64, const double *, i64, i64, double *, i64, i64,
+        const Epilogue *,
+    ) noexcept
+    void pair_switch_f32 "lm_switch_pairs"(
+        pair_f32, float, i64, int, i64, i64, i64, const i64 *, const i64 *, i64, const float *, i64, i64, const float *, i64, i64, float *,
+        i64, i64, const Epilogue *,
+    ) noexcept
+    void pair_switch_f64 "lm_switch_pairs"(
+        pair_f64, double, i64, int, i64, i64, i64, const i64 *, const i64 *, i64, const double *, i64, i64, const double *, i64, i64, double *,
+        i64, i64, const Epilogue *,
+    ) noexcept
 
 
 cdef inline void tile_run(
@@ -163,3 +210,20 @@ cdef inline void tile_run(
         switch_f32(tile[float], t, mr, nv, taps, ao, bo, depth, a, ars, aks, b, bls, bn, c, ldc, mr, n, e)
     else:
         switch_f64(tile[double], t, mr, nv, taps, ao, bo, depth, a, ars, aks, b, bls, bn, c, ldc, mr, n, e)
+
+
+cdef inline bint pair_fits(i64 half, int nv) noexcept nogil:
+    """Whether two blocks of `half` rows are a tile that pair_run has: small ones gain nothing."""
+    return 8 < 2 * half * nv <= LM_MR * LM_NV
+
+
+cdef inline void pair_run(
+    real t, i64 half, int nv, i64 a_jump, i64 c_jump, i64 taps, const i64 *ao, const i64 *bo, i64 depth,
+    const real *a, i64 ars, i64 aks, const real *b, i64 bls,
+    i64 bn, real *c, i64 ldc, i64 n, const Epilogue *e,
+) noexcept nogil:
+    """`pair_tile` for a run-time `half` with pair_fits(half, nv)."""
+    if real is float:
+        pair_switch_f32(pair_tile[float], t, half, nv, a_jump, c_jump, taps, ao, bo, depth, a, ars, aks, b, bls, bn, c, ldc, n, e)
+    else:
+        pair_switch_f64(pair_tile[double], t, half, nv, a_jump, c_jump, taps, ao, bo, depth, a, ars, aks, b, bls, bn, c, ldc, n, e)

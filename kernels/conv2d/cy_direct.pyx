@@ -23,53 +23,110 @@ Loses    to cy_im2col where output rows are much shorter than mr, and for few ch
 After    Zhang, Franchetti, Low, ICML 2018 (no packing of the image); Georganas et al., SC18, arXiv:1808.05567 (batch-reduce tiles).
 """
 cimport numpy as cnp
-from libc.stdlib cimport free, malloc
 from libc.string cimport memset
 
-from lamella.kernels._common.pool cimport ANY_SLOTS, parallel_for
+from lamella.kernels._common.pool cimport parallel_for
 from lamella.kernels._common.simd cimport LM_MR, LM_NV, LM_VB, lanes
-from lamella.kernels._common.tile cimport BIAS_COLUMN, Epilogue, plain, tile_run
+from lamella.kernels._common.tile cimport BIAS_COLUMN, Epilogue, pair_fits, pair_run, plain, tile_run
 from lamella.kernels._common.types cimport i64, real
 from lamella.kernels.conv2d.gather cimport (
-    CHUNKS, KH, KW, MAX_ROWS, PRIVATE, SH, SW, Gather, add_pixels, aligned, backward_gather, bring, ceil_div, channels_tile, epilogue, forward_gather, pack_weights, plan_bands, sum_private,
+    BAND, CHUNKS, PRIVATE, UNITS, Gather, bring, ceil_div, plan_bands, see_source, set_bands, source_row, source_rows,
 )
+from lamella.kernels.conv2d.panels cimport Panels, add_pixels, channels_tile, fill_rows, run_backward_input, run_backward_weight, run_forward, scratch_of
 
 cnp.import_array()
 
 cdef struct Direct:
-    Gather v
-    bint double_precision
-    i64 item
+    Panels d
     i64 runs, run_depth             # contiguous (tap, channel) runs
-    i64 *ao
-    i64 *bo
-    i64 mr
-    double rate                     # flops per ns of one thread
-    Epilogue e              # of the forward pass, for the first channel; otherwise plain
-    # backward_weight
-    i64 blocks, block_panels
+    i64 mr                          # rows of a tile
+    i64 images                      # of a task
 
 
-cdef void plan(Direct *d) noexcept nogil:
-    """Bands, runs and tile of the gather d.v."""
-    cdef Gather *v = &d.v
-    cdef i64 t
-    # contiguous runs
-    cdef i64 per_row = 1
+cdef void see_runs(Direct *d) noexcept nogil:
+    """Taps side by side are one run, with one group."""
+    cdef Gather *v = &d.d.v
+    cdef i64 t, per_row = 1
+    cdef bint together = v.groups == 1
     while per_row < v.taps and v.ty[per_row] == v.ty[0]:
         per_row += 1
-    cdef bint together = v.groups == 1
     for t in range(1, per_row):
         together = together and v.tx[t] == v.tx[t - 1] + 1
     if not together:
         per_row = 1
     d.runs = v.taps // per_row
     d.run_depth = per_row * v.depth
-    plan_bands(v, d.item)
-    d.mr = LM_MR if v.strips > 1 else ceil_div(v.columns, max(ceil_div(v.columns, LM_MR), <i64>1))
     for t in range(d.runs):
-        d.ao[t] = ((v.ty[t * per_row] - v.y_low) * d.v.pitch + v.tx[t * per_row] - v.x_low) * v.channels
-        d.bo[t] = t * d.run_depth * (LM_NV * LM_VB // d.item)
+        d.d.ao[t] = ((v.ty[t * per_row] - v.y_low) * v.pitch + v.tx[t * per_row] - v.x_low) * v.channels
+        d.d.bo[t] = t * d.run_depth * (LM_NV * LM_VB // d.d.item)
+
+
+cdef void plan_gather(Direct *d) noexcept nogil:
+    """Tasks: the images, rows or columns whose source fits BAND, for all panels; then halves of whatever is read again at less cost, until
+    there are enough tasks."""
+    cdef Gather *v = &d.d.v
+    cdef i64 item = d.d.item
+    cdef i64 panel = v.taps * v.depth * LM_NV * LM_VB
+    cdef i64 panels = v.groups * v.panels
+    cdef i64 source, blocks
+    cdef bint long_row
+    see_source(v)
+    long_row = v.rows == 1 and v.mb == 1
+    d.images = 1
+    d.d.block_panels = panels
+    v.band_rows = 1
+    v.band_columns = v.columns
+    if long_row:
+        v.band_columns = max(<i64>1, BAND // (v.sx * v.channels * item * LM_MR)) * LM_MR
+    else:
+        v.band_rows = max(<i64>1, min(v.rows, (BAND // max(source_row(v, v.columns, item), <i64>1) - (v.y_high - v.y_low)) // v.sy))
+        if v.band_rows == v.rows:
+            d.images = max(<i64>1, min(v.mb, BAND // max(source_rows(v, v.rows) * source_row(v, v.columns, item), <i64>1)))
+    while True:
+        blocks = ceil_div(panels, d.d.block_panels)
+        if ceil_div(v.mb, d.images) * ceil_div(v.rows, v.band_rows) * ceil_div(v.columns, max(v.band_columns, <i64>1)) * blocks >= UNITS:
+            break
+        source = d.images * source_rows(v, v.band_rows) * source_row(v, min(v.band_columns, v.columns), item)
+        if d.d.block_panels > 1 and not d.d.fill and (d.d.block_panels * panel >= source or d.images * v.band_rows <= 2 and not long_row):
+            d.d.block_panels = ceil_div(d.d.block_panels, 2)
+        elif d.images > 1:
+            d.images = ceil_div(d.images, 2)
+        elif v.band_rows > 2:
+            v.band_rows = ceil_div(v.band_rows, 2)
+        elif long_row and v.band_columns > LM_MR:
+            v.band_columns = ceil_div(v.band_columns, 2 * LM_MR) * LM_MR
+        else:
+            break
+    d.d.blocks = ceil_div(panels, d.d.block_panels)
+    v.band_rows = ceil_div(v.rows, ceil_div(v.rows, v.band_rows))       # equal bands, of pairs of rows
+    v.band_rows = min(v.band_rows + v.band_rows % 2, v.rows)
+    set_bands(v, item)
+    d.mr = LM_MR if long_row else ceil_div(v.columns, max(ceil_div(v.columns, LM_MR), <i64>1))
+    d.d.work_bytes = d.images * v.band_bytes
+
+
+cdef void plan_weight(Direct *d) noexcept nogil:
+    """backward_weight: chunks, blocks, private copies, offsets of a band's rows."""
+    cdef Gather *v = &d.d.v
+    cdef i64 r
+    cdef i64 panels = v.groups * v.panels
+    plan_bands(v, d.d.item)
+    see_runs(d)
+    d.d.work_bytes = v.band_bytes
+    v.chunks = max(<i64>1, min(<i64>CHUNKS, min(v.mb * v.bands * v.strips, PRIVATE // (panels * (v.k + 1) * LM_NV * LM_VB))))
+    d.d.block_panels = ceil_div(panels, min(panels, ceil_div(CHUNKS, v.chunks)))
+    d.d.blocks = ceil_div(panels, d.d.block_panels)
+    for r in range(v.band_rows):
+        d.d.ao[d.runs + r] = r * v.sy * v.pitch * v.channels
+        d.d.bo[d.runs + r] = r * v.dst_row
+
+
+cdef void plan(Panels *d) noexcept nogil:
+    if d.weight_pass:
+        plan_weight(<Direct *>d)
+    else:
+        plan_gather(<Direct *>d)
+        see_runs(<Direct *>d)
 
 
 cdef void pixels_tile(
@@ -83,93 +140,151 @@ cdef void pixels_tile(
         tile_run(t, mr, LM_NV, taps, ao, bo, depth, a, ars, 1, b, LM_NV * lanes(t), -1, c, ldc, n, e)
 
 
-cdef void band_task(real t, Direct *d, i64 task, i64 slot) noexcept nogil:
-    """One band of one image (or one strip of a long row), all groups and panels."""
-    cdef Gather *v = &d.v
-    cdef i64 nr = LM_NV * lanes(t)
-    cdef i64 image = task // (d.v.bands * d.v.strips)
-    cdef i64 r0 = task // d.v.strips % d.v.bands * d.v.band_rows
-    cdef i64 q0 = task % d.v.strips * d.v.band_columns
-    cdef i64 rows = min(d.v.band_rows, v.rows - r0)
-    cdef i64 columns = min(d.v.band_columns, v.columns - q0)
-    cdef const real *band = bring(t, v, image, r0, rows, q0, columns, slot)
-    cdef real *dst = <real *>v.dst + v.dst_first + image * v.dst_image + r0 * v.dst_row + q0 * v.dst_column
+cdef void two_rows_tile(
+    real t, i64 mr, i64 n, i64 a_jump, i64 c_jump, i64 taps, const i64 *ao, const i64 *bo, i64 depth, const real *a, i64 ars, const real *b,
+    real *c, i64 ldc, const Epilogue *e,
+) noexcept nogil:
+    """The same for mr pixels of two rows each."""
+    if n <= lanes(t):
+        pair_run(t, mr, 1, a_jump, c_jump, taps, ao, bo, depth, a, ars, 1, b, LM_NV * lanes(t), -1, c, ldc, n, e)
+    else:
+        pair_run(t, mr, LM_NV, a_jump, c_jump, taps, ao, bo, depth, a, ars, 1, b, LM_NV * lanes(t), -1, c, ldc, n, e)
+
+
+cdef void band_rows(real t, Direct *d, const real *band, real *dst, i64 rows, i64 columns, i64 n, const real *wp, const Epilogue *e) noexcept nogil:
+    """The first n channels of a panel, for all pixels of a band."""
+    cdef Gather *v = &d.d.v
     cdef i64 step = v.sx * v.channels
-    cdef i64 group, panel, r, q, n
-    cdef const real *wp
-    cdef const real *a
-    cdef real *c
-    cdef Epilogue e = d.e
-    for group in range(v.groups):
-        for panel in range(v.panels):
-            n = min(nr, v.n - panel * nr)
-            wp = <const real *>v.wp + (group * v.panels + panel) * v.taps * v.depth * nr
-            if e.bias_kind == BIAS_COLUMN:
-                e.bias = <const real *>d.e.bias + group * v.n + panel * nr
-            for r in range(rows):
-                a = band + r * v.sy * d.v.pitch * v.channels + group * v.depth
-                c = dst + r * v.dst_row + group * v.n + panel * nr
-                q = 0
-                while q < columns:
+    cdef i64 row = v.sy * v.pitch * v.channels
+    cdef int nv = 1 if n <= lanes(t) else LM_NV
+    cdef i64 r = 0, q, mr
+    cdef bint two
+    while r < rows:
+        two = r + 2 <= rows and pair_fits(d.mr, nv)
+        q = 0
+        while q < columns:
+            mr = min(d.mr, columns - q)
+            if two and pair_fits(mr, nv):
+                two_rows_tile(
+                    t, mr, n, row, v.dst_row, d.runs, d.d.ao, d.d.bo, d.run_depth, band + r * row + q * step, step, wp,
+                    dst + r * v.dst_row + q * v.dst_column, v.dst_column, e,
+                )
+            else:
+                pixels_tile(
+                    t, mr, n, d.runs, d.d.ao, d.d.bo, d.run_depth, band + r * row + q * step, step, wp,
+                    dst + r * v.dst_row + q * v.dst_column, v.dst_column, e,
+                )
+                if two:
                     pixels_tile(
-                        t, min(d.mr, columns - q), n, d.runs, d.ao, d.bo, d.run_depth, a + q * step, step, wp,
-                        c + q * v.dst_column, v.dst_column, &e,
+                        t, mr, n, d.runs, d.d.ao, d.d.bo, d.run_depth, band + (r + 1) * row + q * step, step, wp,
+                        dst + (r + 1) * v.dst_row + q * v.dst_column, v.dst_column, e,
                     )
-                    q += d.mr
+            q += mr
+        r += 2 if two else 1
+
+
+cdef void band_task(real t, Direct *d, i64 task, i64 slot) noexcept nogil:
+    """A block of panels for some images, for a band of one, or for a strip of a long row."""
+    cdef Gather *v = &d.d.v
+    cdef i64 nr = LM_NV * lanes(t)
+    cdef i64 first = task % d.d.blocks * d.d.block_panels
+    cdef i64 last = min(first + d.d.block_panels, v.groups * v.panels)
+    cdef i64 part = task // d.d.blocks
+    cdef i64 q0 = part % v.strips * v.band_columns
+    cdef i64 r0 = part // v.strips % v.bands * v.band_rows
+    cdef i64 image0 = part // (v.strips * v.bands) * d.images
+    cdef i64 images = min(d.images, v.mb - image0)
+    cdef i64 rows = min(v.band_rows, v.rows - r0)
+    cdef i64 columns = min(v.band_columns, v.columns - q0)
+    cdef i64 i, both, group, channel
+    cdef const real *band
+    cdef real *dst
+    cdef Epilogue e = d.d.e
+    for i in range(images):
+        band = bring(t, v, image0 + i, r0, rows, q0, columns, slot * d.images + i)
+        if d.d.fill:
+            fill_rows(t, v, image0 + i, r0, rows)
+    for both in range(first, last):
+        group = both // v.panels
+        channel = group * v.n + both % v.panels * nr
+        if e.bias_kind == BIAS_COLUMN:
+            e.bias = <const real *>d.d.e.bias + channel
+        for i in range(images):
+            if v.in_place:
+                band = bring(t, v, image0 + i, r0, rows, q0, columns, slot)
+            else:
+                band = <const real *>(v.band + (slot * d.images + i) * v.band_bytes)
+            dst = <real *>v.dst + v.dst_first + (image0 + i) * v.dst_image + r0 * v.dst_row + q0 * v.dst_column + channel
+            band_rows(
+                t, d, band + group * v.depth, dst, rows, columns, min(nr, v.n - both % v.panels * nr),
+                <const real *>v.wp + (both * d.d.filter + d.d.first_tap) * v.depth * nr, &e,
+            )
+
+
+cdef void two_runs_tile(
+    real t, i64 mr, i64 a_jump, i64 c_jump, i64 rows, const i64 *ao, const i64 *bo, i64 depth, const real *a, i64 aks, const real *g, i64 gls,
+    real *c, const Epilogue *e,
+) noexcept nogil:
+    """mr rows each of two places of dw, times one register of channels."""
+    pair_run(t, mr, 1, a_jump, c_jump, rows, ao, bo, depth, a, 1, aks, g, gls, -1, c, LM_NV * lanes(t), lanes(t), e)
 
 
 cdef void chunk_task(real t, Direct *d, i64 task, i64 slot) noexcept nogil:
     """The private dw of a chunk of units (image, band, strip), for a block of panels."""
-    cdef Gather *v = &d.v
+    cdef Gather *v = &d.d.v
     cdef i64 nr = LM_NV * lanes(t)
-    cdef i64 chunk = task // d.blocks
-    cdef i64 first = task % d.blocks * d.block_panels
-    cdef i64 last = min(first + d.block_panels, v.groups * v.panels)
-    cdef i64 per_image = d.v.bands * d.v.strips
+    cdef i64 chunk = task // d.d.blocks
+    cdef i64 first = task % d.d.blocks * d.d.block_panels
+    cdef i64 last = min(first + d.d.block_panels, v.groups * v.panels)
+    cdef i64 per_image = v.bands * v.strips
     cdef i64 units = v.mb * per_image
-    cdef i64 unit, image, r0, q0, rows, columns, both, group, panel, n, run, i, height, mr
+    cdef i64 depth = d.run_depth
+    cdef i64 step = v.sx * v.channels
+    cdef i64 unit, image, r0, q0, rows, columns, both, n, run, i, left, mr, half
     cdef const real *band
+    cdef const real *a
     cdef const real *g
     cdef real *c
-    cdef i64 *ao = d.ao + d.runs                    # of this slot: band_rows offsets each, behind the offsets of the runs
-    cdef i64 *bo = d.bo + d.runs
+    cdef const i64 *ao = d.d.ao + d.runs            # the rows of a band are the batch of the tile: their offsets follow those of the runs
+    cdef const i64 *bo = d.d.bo + d.runs
     cdef Epilogue e = plain()
-    # rows of a band are the batch of the tile; these offsets are the same for every task
-    mr = ceil_div(d.run_depth, ceil_div(d.run_depth, LM_MR))
-    memset(<real *>d.v.private_ + (chunk * v.groups * v.panels + first) * (d.v.k + 1) * nr, 0, (last - first) * (d.v.k + 1) * nr * sizeof(real))
+    memset(<real *>v.private_ + (chunk * v.groups * v.panels + first) * (v.k + 1) * nr, 0, (last - first) * (v.k + 1) * nr * sizeof(real))
     e.beta = 1
-    for unit in range(chunk * units // d.v.chunks, (chunk + 1) * units // d.v.chunks):
+    mr = ceil_div(depth, ceil_div(depth, LM_MR))
+    half = ceil_div(depth, 2 * ceil_div(depth, 2 * LM_MR))
+    for unit in range(chunk * units // v.chunks, (chunk + 1) * units // v.chunks):
         image = unit // per_image
-        r0 = unit // d.v.strips % d.v.bands * d.v.band_rows
-        q0 = unit % d.v.strips * d.v.band_columns
-        rows = min(d.v.band_rows, v.rows - r0)
-        columns = min(d.v.band_columns, v.columns - q0)
+        r0 = unit // v.strips % v.bands * v.band_rows
+        q0 = unit % v.strips * v.band_columns
+        rows = min(v.band_rows, v.rows - r0)
+        columns = min(v.band_columns, v.columns - q0)
         band = bring(t, v, image, r0, rows, q0, columns, slot)
         for both in range(first, last):
-            group = both // v.panels
-            panel = both % v.panels
-            n = min(nr, v.n - panel * nr)
-            g = <const real *>v.dst + image * v.dst_image + r0 * v.dst_row + q0 * v.dst_column + group * v.n + panel * nr
-            c = <real *>d.v.private_ + (chunk * v.groups * v.panels + both) * (d.v.k + 1) * nr
-            for run in range(d.runs):
-                i = 0
-                while i < d.run_depth:
-                    height = min(mr, d.run_depth - i)
-                    channels_tile(
-                        t, height, n, rows, ao, bo, columns, band + group * v.depth + d.ao[run] + i, v.sx * v.channels, g, v.dst_column,
-                        c + (run * d.run_depth + i) * nr, nr, &e,
+            n = min(nr, v.n - both % v.panels * nr)
+            g = <const real *>v.dst + image * v.dst_image + r0 * v.dst_row + q0 * v.dst_column + both // v.panels * v.n + both % v.panels * nr
+            c = <real *>v.private_ + (chunk * v.groups * v.panels + both) * (v.k + 1) * nr
+            run = 0
+            while run < d.runs:
+                a = band + both // v.panels * v.depth + d.d.ao[run]
+                if n == lanes(t) and run + 1 < d.runs and pair_fits(depth, 1):       # two runs at once
+                    two_runs_tile(
+                        t, depth, d.d.ao[run + 1] - d.d.ao[run], depth * nr, rows, ao, bo, columns, a, step, g, v.dst_column,
+                        c + run * depth * nr, &e,
                     )
-                    i += mr
-            if d.v.db != NULL:
-                add_pixels(t, c + d.v.k * nr, n, g, rows, v.dst_row, columns, v.dst_column)
-
-
-cdef void pack_f32(void *d, i64 task, i64 slot) noexcept nogil:
-    pack_weights(<float>0, &(<Direct *>d).v, task)
-
-
-cdef void pack_f64(void *d, i64 task, i64 slot) noexcept nogil:
-    pack_weights(<double>0, &(<Direct *>d).v, task)
+                    run += 2
+                    continue
+                i = 0
+                while i < depth:
+                    left = depth - i
+                    if n == lanes(t) and left >= 2 * half and pair_fits(half, 1):             # two halves of a run at once
+                        two_runs_tile(t, half, half, half * nr, rows, ao, bo, columns, a + i, step, g, v.dst_column, c + (run * depth + i) * nr, &e)
+                        i += 2 * half
+                    else:
+                        channels_tile(t, min(mr, left), n, rows, ao, bo, columns, a + i, step, g, v.dst_column, c + (run * depth + i) * nr, &e)
+                        i += min(mr, left)
+                run += 1
+            if v.db != NULL:
+                add_pixels(t, c + v.k * nr, n, g, rows, v.dst_row, columns, v.dst_column)
 
 
 cdef void band_f32(void *d, i64 task, i64 slot) noexcept nogil:
@@ -188,177 +303,45 @@ cdef void chunk_f64(void *d, i64 task, i64 slot) noexcept nogil:
     chunk_task(<double>0, <Direct *>d, task, slot)
 
 
-cdef void sum_f32(void *d, i64 task, i64 slot) noexcept nogil:
-    sum_private(<float>0, &(<Direct *>d).v, task)
-
-
-cdef void sum_f64(void *d, i64 task, i64 slot) noexcept nogil:
-    sum_private(<double>0, &(<Direct *>d).v, task)
-
-
-cdef void set_tables(Direct *d, i64 *tables, i64 taps) noexcept nogil:
-    """Lay the index tables out: five per tap; offsets of band rows follow those of the runs (TABLE_ROWS entries)."""
-    d.v.ty = tables
-    d.v.tx = tables + taps
-    d.v.tw = tables + 2 * taps
-    d.ao = tables + 3 * taps
-    d.bo = tables + 4 * taps + MAX_ROWS
-
-
-cdef i64 tables_bytes(i64 taps) noexcept nogil:
-    return aligned((5 * taps + 2 * MAX_ROWS) * 8)
-
-
-cdef void divide(Direct *d) noexcept nogil:
-    """backward_weight: chunks, blocks, private copies, offsets of a band's rows."""
-    cdef Gather *v = &d.v
-    cdef i64 r
-    cdef i64 panels = v.groups * v.panels
-    cdef i64 nr = LM_NV * LM_VB // d.item
-    cdef i64 units = v.mb * d.v.bands * d.v.strips
-    d.v.k = v.taps * v.depth
-    d.v.chunks = max(<i64>1, min(<i64>CHUNKS, min(units, PRIVATE // (panels * (d.v.k + 1) * nr * d.item))))
-    d.block_panels = ceil_div(panels, min(panels, ceil_div(CHUNKS, d.v.chunks)))
-    d.blocks = ceil_div(panels, d.block_panels)
-    for r in range(d.v.band_rows):
-        d.ao[d.runs + r] = r * v.sy * d.v.pitch * v.channels
-        d.bo[d.runs + r] = r * v.dst_row
-
-
-cdef void run_gather(Direct *d, i64 slots) noexcept nogil:
-    cdef Gather *v = &d.v
+cdef void run_gather(Panels *p, i64 slots) noexcept nogil:
+    cdef Direct *d = <Direct *>p
+    cdef Gather *v = &p.v
     cdef double flops = 2.0 * v.mb * v.rows * v.columns * v.groups * v.n * v.depth * v.taps
-    parallel_for(pack_f64 if d.double_precision else pack_f32, d, v.groups * v.panels, 0.7 * v.groups * v.n * v.depth * v.taps, ANY_SLOTS)
     parallel_for(
-        band_f64 if d.double_precision else band_f32, d, v.mb * d.v.bands * d.v.strips,
-        flops / d.rate + 0.3 * v.mb * v.rows * v.columns * v.groups * v.n, slots,
+        band_f64 if p.double_precision else band_f32, d, ceil_div(v.mb, d.images) * v.bands * v.strips * p.blocks,
+        flops / p.rate + 0.3 * v.mb * v.rows * v.columns * v.groups * v.n, slots,
     )
 
 
-cdef void start(Direct *d, const i64 *p, bint double_precision) noexcept nogil:
-    memset(d, 0, sizeof(Direct))
-    d.double_precision = double_precision
-    d.item = 8 if double_precision else 4
-    d.e = plain()
-    d.rate = LM_VB / 2.0 * (2 if not double_precision else 1)
-
-
-cdef i64 packed_bytes(Gather *v, i64 item) noexcept nogil:
-    return aligned(v.groups * v.panels * v.taps * v.depth * LM_NV * LM_VB)
+cdef void run_weight(Panels *p, i64 slots) noexcept nogil:
+    cdef Gather *v = &p.v
+    cdef double flops = 2.0 * v.mb * v.rows * v.columns * v.groups * v.n * v.k
+    parallel_for(chunk_f64 if p.double_precision else chunk_f32, p, v.chunks * p.blocks, flops / p.rate, slots)
 
 
 def scratch(pass_, p):
-    """Index tables, then packed weights or private copies of dw, shared; a padded band per thread."""
+    """Index tables and packed weights, or private copies of dw, shared; padded bands per thread."""
     cdef Direct d
-    cdef cnp.ndarray geometry = p.geometry
-    cdef const i64 *g = <const i64 *>cnp.PyArray_DATA(geometry)
-    cdef i64 taps = g[KH] * g[KW]
-    cdef i64 band = 0, packed = 0, a, b
-    cdef void *tables = malloc(tables_bytes(taps))
-    if tables == NULL:
-        raise MemoryError
-    start(&d, g, p.dtype.itemsize == 8)
-    set_tables(&d, <i64 *>tables, taps)
-    if pass_ == "backward_input":
-        for a in range(g[SH]):
-            for b in range(g[SW]):
-                backward_gather(&d.v, g, d.item, a, b)
-                if d.v.rows and d.v.columns:
-                    plan(&d)
-                    band = max(band, d.v.band_bytes)
-                    packed = max(packed, packed_bytes(&d.v, d.item))
-    else:
-        forward_gather(&d.v, g, d.item)
-        plan(&d)
-        band = d.v.band_bytes
-        packed = packed_bytes(&d.v, d.item)
-        if pass_ == "backward_weight":
-            divide(&d)
-            packed = aligned(d.v.chunks * d.v.groups * d.v.panels * (d.v.k + 1) * LM_NV * LM_VB)
-    free(tables)
-    return tables_bytes(taps) + packed, band
+    tables, panels, work = scratch_of(&d.d, sizeof(Direct), plan, pass_, p)
+    return tables + panels, work
 
 
-cdef i64 lay_out(Direct *d, cnp.ndarray scratch, i64 taps) noexcept:
-    """Tables at the front; returns where the rest begins."""
-    set_tables(d, <i64 *>cnp.PyArray_DATA(scratch), taps)
-    return tables_bytes(taps)
+def transformed(pass_, p):
+    """Bytes of the packed weights or private copies of dw."""
+    cdef Direct d
+    return scratch_of(&d.d, sizeof(Direct), plan, pass_, p)[1]
 
 
 def forward(p, cnp.ndarray x, cnp.ndarray w, b, cnp.ndarray out, cnp.ndarray scratch):
     cdef Direct d
-    cdef cnp.ndarray geometry = p.geometry
-    cdef const i64 *g = <const i64 *>cnp.PyArray_DATA(geometry)
-    cdef i64 used, size = cnp.PyArray_SIZE(scratch)
-    cdef char *base = cnp.PyArray_BYTES(scratch)
-    if cnp.PyArray_SIZE(out) == 0:
-        return
-    start(&d, g, cnp.PyArray_TYPE(out) == cnp.NPY_FLOAT64)
-    used = lay_out(&d, scratch, g[KH] * g[KW])
-    d.e = epilogue(g, p.slope, cnp.PyArray_BYTES(b) if b is not None else NULL)
-    d.v.src = cnp.PyArray_BYTES(x)
-    d.v.dst = cnp.PyArray_BYTES(out)
-    d.v.w = cnp.PyArray_BYTES(w)
-    d.v.wp = base + used
-    with nogil:
-        forward_gather(&d.v, g, d.item)
-        plan(&d)
-        used += packed_bytes(&d.v, d.item)
-        d.v.band = base + used
-        run_gather(&d, ANY_SLOTS if d.v.band_bytes == 0 else (size - used) // d.v.band_bytes)
+    run_forward(&d.d, sizeof(Direct), plan, run_gather, p, x, w, b, out, scratch)
 
 
 def backward_input(p, cnp.ndarray g, cnp.ndarray w, cnp.ndarray dx, cnp.ndarray scratch):
     cdef Direct d
-    cdef cnp.ndarray geometry = p.geometry
-    cdef const i64 *q = <const i64 *>cnp.PyArray_DATA(geometry)
-    cdef i64 used, a, b, packed = 0, size = cnp.PyArray_SIZE(scratch)
-    cdef char *base = cnp.PyArray_BYTES(scratch)
-    if cnp.PyArray_SIZE(dx) == 0:
-        return
-    start(&d, q, cnp.PyArray_TYPE(dx) == cnp.NPY_FLOAT64)
-    used = lay_out(&d, scratch, q[KH] * q[KW])
-    d.v.src = cnp.PyArray_BYTES(g)
-    d.v.dst = cnp.PyArray_BYTES(dx)
-    d.v.w = cnp.PyArray_BYTES(w)
-    d.v.wp = base + used
-    with nogil:
-        for a in range(q[SH]):
-            for b in range(q[SW]):
-                backward_gather(&d.v, q, d.item, a, b)
-                if d.v.rows and d.v.columns:
-                    plan(&d)
-                    packed = packed_bytes(&d.v, d.item)
-                    d.v.band = base + used + packed
-                    run_gather(&d, ANY_SLOTS if d.v.band_bytes == 0 else (size - used - packed) // d.v.band_bytes)
+    run_backward_input(&d.d, sizeof(Direct), plan, run_gather, p, g, w, dx, scratch)
 
 
 def backward_weight(p, cnp.ndarray x, cnp.ndarray g, cnp.ndarray dw, db, cnp.ndarray scratch):
     cdef Direct d
-    cdef cnp.ndarray geometry = p.geometry
-    cdef const i64 *q = <const i64 *>cnp.PyArray_DATA(geometry)
-    cdef i64 used, size = cnp.PyArray_SIZE(scratch)
-    cdef char *base = cnp.PyArray_BYTES(scratch)
-    cdef double flops
-    start(&d, q, cnp.PyArray_TYPE(dw) == cnp.NPY_FLOAT64)
-    used = lay_out(&d, scratch, q[KH] * q[KW])
-    d.v.src = cnp.PyArray_BYTES(x)
-    d.v.dst = cnp.PyArray_BYTES(g)          # the gather's output grid is g: read, not written
-    d.v.dw = cnp.PyArray_BYTES(dw)
-    d.v.db = cnp.PyArray_BYTES(db) if db is not None else NULL
-    d.v.private_ = base + used
-    with nogil:
-        forward_gather(&d.v, q, d.item)
-        plan(&d)
-        divide(&d)
-        used += aligned(d.v.chunks * d.v.groups * d.v.panels * (d.v.k + 1) * LM_NV * LM_VB)
-        d.v.band = base + used
-        flops = 2.0 * d.v.mb * d.v.rows * d.v.columns * d.v.groups * d.v.n * d.v.k
-        parallel_for(
-            chunk_f64 if d.double_precision else chunk_f32, &d, d.v.chunks * d.blocks, flops / d.rate,
-            ANY_SLOTS if d.v.band_bytes == 0 else (size - used) // d.v.band_bytes,
-        )
-        parallel_for(
-            sum_f64 if d.double_precision else sum_f32, &d, d.v.groups * d.v.panels,
-            (d.v.chunks * 0.1 + 0.7) * d.v.groups * d.v.panels * d.v.k * LM_NV * LM_VB / d.item, ANY_SLOTS,
-        )
+    run_backward_weight(&d.d, sizeof(Direct), plan, run_weight, p, x, g, dw, db, scratch)

@@ -1,4 +1,4 @@
-"""A convolution pass through images as a *gather*, and the packing of its weights.
+"""A convolution pass through images as a *gather*, and the bands of an image that its tasks work on.
 
     dst[n, r, q, :] = sum over taps t of  src[n, r*sy + ty[t], q*sx + tx[t], :] @ wp[t]          pixels outside src are 0
 
@@ -6,12 +6,12 @@
     backward_input    src = g, dst = dx: the pixels (v, u) = (a, b) modulo (sh, sw) form an output grid of their own; the taps with
                       (a + ph - i*dh) divisible by sh (b + pw - j*dw by sw) hit it, at step 1, from (a + ph - i*dh) / sh
 
-Taps are sorted by (ty, tx). Packed weights: wp[group][panel of nr output channels][t][input channel][nr], zero-padded to whole panels.
+Taps are sorted by (ty, tx).
 """
 from libc.string cimport memcpy, memset
 
-from lamella.kernels._common.simd cimport LM_MR, LM_NV, LM_VB, lanes, v_add, v_load, v_load_n, v_store, v_zero, vec
-from lamella.kernels._common.tile cimport BIAS_COLUMN, Epilogue, plain, tile_run
+from lamella.kernels._common.simd cimport LM_MR, LM_NV, LM_VB
+from lamella.kernels._common.tile cimport BIAS_COLUMN, Epilogue, plain
 from lamella.kernels._common.types cimport i64, real
 
 # the order of Conv2dProblem.FIELDS
@@ -21,7 +21,7 @@ cdef enum:
 cdef enum:
     CHUNKS = 8              # private copies of dw at most
     PRIVATE = 32 << 20      # bytes of all private copies at most
-    BAND = 160 * 1024       # bytes of an image band: with a panel of weights, well inside L2
+    BAND = 160 * 1024       # bytes of an image band: with what is multiplied with it, well inside L2
     UNITS = 16              # tasks wanted at least, so that a few threads share the work evenly
     MAX_ROWS = 128          # rows of a band at most
 
@@ -142,105 +142,47 @@ cdef inline void backward_gather(Gather *v, const i64 *p, i64 item, i64 a, i64 b
     extent(v)
 
 
-cdef inline void pack_weights(real t, Gather *v, i64 task) noexcept nogil:
-    """Pack panel task % panels of group task // panels."""
-    cdef i64 nr = LM_NV * lanes(t)
-    cdef i64 group = task // v.panels
-    cdef i64 first = task % v.panels * nr
-    cdef i64 width = min(nr, v.n - first)
-    cdef const real *w = <const real *>v.w + group * v.w_group + first * v.w_out
-    cdef real *wp = <real *>v.wp + task * v.taps * v.depth * nr
-    cdef i64 block, start, end, ci, q, j
-    if width < nr:
-        memset(wp, 0, v.taps * v.depth * nr * sizeof(real))
-    # 16 input channels at a time: what is written then fits L1 while w is read along its rows
-    for block in range(ceil_div(v.depth, 16)):
-        start = block * 16
-        end = min(start + 16, v.depth)
-        for j in range(width):
-            for ci in range(start, end):
-                for q in range(v.taps):
-                    wp[(q * v.depth + ci) * nr + j] = w[ci * v.w_in + j * v.w_out + v.tw[q]]
+cdef inline void see_source(Gather *v) noexcept nogil:
+    """Whether the source can be read in place; a 1 x 1 filter at step 1 makes all pixels of all images one long row."""
+    v.in_place = (
+        v.y_low >= 0 and v.x_low >= 0 and (v.rows - 1) * v.sy + v.y_high < v.height and (v.columns - 1) * v.sx + v.x_high < v.width
+    )
+    if (
+        v.mb > 0 and v.taps == 1 and v.sy == 1 and v.sx == 1 and v.y_low == 0 and v.x_low == 0 and v.rows == v.height and v.columns == v.width
+        and v.dst_column == v.n * v.groups and v.dst_row == v.dst_column * v.columns and v.dst_image == v.dst_row * v.rows
+    ):
+        v.columns = v.width = v.mb * v.rows * v.columns
+        v.rows = v.height = v.mb = 1
 
 
-cdef inline void channels_tile(
-    real t, i64 mr, i64 n, i64 rows, const i64 *ao, const i64 *bo, i64 depth, const real *a, i64 aks, const real *g, i64 gls,
-    real *c, i64 ldc, const Epilogue *e,
-) noexcept nogil:
-    """mr rows of dw times the first n channels of a panel: g is read in place, so the last panel is masked."""
-    if n == LM_NV * lanes(t):
-        tile_run(t, mr, LM_NV, rows, ao, bo, depth, a, 1, aks, g, gls, -1, c, ldc, n, e)
-    elif n <= lanes(t):
-        tile_run(t, mr, 1, rows, ao, bo, depth, a, 1, aks, g, gls, n, c, ldc, lanes(t), e)
-    else:
-        tile_run(t, mr, LM_NV, rows, ao, bo, depth, a, 1, aks, g, gls, n, c, ldc, LM_NV * lanes(t), e)
+cdef inline i64 source_row(Gather *v, i64 columns, i64 item) noexcept nogil:
+    """Bytes of the source row that `columns` output pixels read."""
+    return ((columns - 1) * v.sx + v.x_high - v.x_low + 1) * v.channels * item
 
 
-cdef inline void add_pixels(real t, real *sums, i64 n, const real *g, i64 rows, i64 row, i64 columns, i64 column) noexcept nogil:
-    """sums[:n] += g over rows x columns pixels, n channels of a panel."""
-    cdef i64 j, left, r, q
-    cdef vec s
-    for j in range(LM_NV):
-        left = min(n - j * lanes(t), <i64>lanes(t))
-        if left > 0:
-            s = v_zero()
-            for r in range(rows):
-                for q in range(columns):
-                    s = v_add(t, s, v_load_n(t, g + r * row + q * column + j * lanes(t), left))
-            v_store(sums + j * lanes(t), v_add(t, s, v_load(sums + j * lanes(t))))
+cdef inline i64 source_rows(Gather *v, i64 rows) noexcept nogil:
+    return (rows - 1) * v.sy + v.y_high - v.y_low + 1
 
 
-cdef inline void sum_private(real t, Gather *v, i64 task) noexcept nogil:
-    """Add up the private copies of one panel, in order, and lay the sum out as dw and db."""
-    cdef i64 nr = LM_NV * lanes(t)
-    cdef i64 size = (v.k + 1) * nr
-    cdef i64 step = v.groups * v.panels * size
-    cdef i64 group = task // v.panels
-    cdef i64 first = task % v.panels * nr
-    cdef i64 n = min(nr, v.n - first)
-    cdef real *c = <real *>v.private_ + task * size
-    cdef real *dw = <real *>v.dw + group * v.w_group + first * v.w_out
-    cdef i64 chunk, i, block, start, end, ci, q, j
-    for i in range(size // lanes(t)):
-        for chunk in range(1, v.chunks):
-            v_store(c + i * lanes(t), v_add(t, v_load(c + i * lanes(t)), v_load(c + chunk * step + i * lanes(t))))
-    for block in range(ceil_div(v.depth, 16)):      # 16 input channels at a time: they stay in L1 while dw is written along its rows
-        start = block * 16
-        end = min(start + 16, v.depth)
-        for j in range(n):
-            for ci in range(start, end):
-                for q in range(v.taps):
-                    dw[ci * v.w_in + j * v.w_out + v.tw[q]] = c[(q * v.depth + ci) * nr + j]
-    if v.db != NULL:
-        for j in range(n):
-            (<real *>v.db)[group * v.n + first + j] = c[v.k * nr + j]
+cdef inline void set_bands(Gather *v, i64 item) noexcept nogil:
+    """What follows from band_rows and band_columns."""
+    v.bands = ceil_div(v.rows, v.band_rows)
+    v.strips = max(ceil_div(v.columns, max(v.band_columns, <i64>1)), <i64>1)
+    v.pitch = v.width if v.in_place else (v.band_columns - 1) * v.sx + v.x_high - v.x_low + 1
+    v.band_bytes = 0 if v.in_place else aligned(source_rows(v, v.band_rows) * source_row(v, v.band_columns, item))
 
 
 cdef inline void plan_bands(Gather *v, i64 item) noexcept nogil:
     """Cut the output grid into bands of rows whose source stays in L2, or a single long row into strips."""
-    cdef i64 row_bytes, wanted, width
-    v.in_place = (
-        v.y_low >= 0 and v.x_low >= 0 and (v.rows - 1) * v.sy + v.y_high < v.height and (v.columns - 1) * v.sx + v.x_high < v.width
-    )
-    if (        # a 1 x 1 filter at step 1: all pixels of all images are one row
-        v.mb > 0 and v.taps == 1 and v.sy == 1 and v.sx == 1 and v.y_low == 0 and v.x_low == 0 and v.rows == v.height and v.columns == v.width
-        and v.dst_row == v.dst_column * v.columns and v.dst_image == v.dst_row * v.rows
-    ):
-        v.columns = v.width = v.mb * v.rows * v.columns
-        v.rows = v.height = v.mb = 1
+    cdef i64 wanted
+    see_source(v)
     v.band_columns = v.columns
-    v.strips = 1
     if v.rows == 1 and v.mb == 1:
         wanted = max(ceil_div(v.columns * v.sx * v.channels * item, BAND), min(<i64>UNITS, ceil_div(v.columns, 2 * LM_MR)))
         v.band_columns = ceil_div(ceil_div(v.columns, max(wanted, <i64>1)), LM_MR) * LM_MR
-        v.strips = max(ceil_div(v.columns, max(v.band_columns, <i64>1)), <i64>1)
-    width = (v.band_columns - 1) * v.sx + v.x_high - v.x_low + 1
-    v.pitch = v.width if v.in_place else width
-    row_bytes = width * v.channels * item
-    v.band_rows = max(<i64>1, (BAND // max(row_bytes, <i64>1) - (v.y_high - v.y_low)) // v.sy)
+    v.band_rows = max(<i64>1, (BAND // max(source_row(v, v.band_columns, item), <i64>1) - (v.y_high - v.y_low)) // v.sy)
     v.band_rows = max(<i64>1, min(min(v.band_rows, <i64>MAX_ROWS), min(v.rows, max(ceil_div(v.rows * v.mb, UNITS), <i64>2))))
-    v.bands = ceil_div(v.rows, v.band_rows)
-    v.band_bytes = 0 if v.in_place else aligned(((v.band_rows - 1) * v.sy + v.y_high - v.y_low + 1) * row_bytes)
+    set_bands(v, item)
 
 
 cdef inline const real *bring(real t, Gather *v, i64 image, i64 r0, i64 rows, i64 q0, i64 columns, i64 slot) noexcept nogil:
