@@ -131,29 +131,30 @@ def test_unwritten_where_nan_is_right(monkeypatch):
 
 
 def good_sgd(p, h, g, param, buf, scratch):
-    buf[...] = h[1] * buf + h[2] * (g + h[3] * param)
-    param -= (h[0] * buf).astype(param.dtype)
+    for i in range(p.count):
+        buf[i][...] = h[2] * buf[i] + h[3] * (h[0] * g[i] + h[4] * param[i])
+        param[i] -= (h[1] * buf[i]).astype(param[i].dtype)
 
 
 def forgets_the_start(p, h, g, param, buf, scratch):
-    buf[...] = 0
+    buf[-1][...] = 0
     good_sgd(p, h, g, param, buf, scratch)
 
 
 def keeps_the_state(p, h, g, param, buf, scratch):
-    good_sgd(p, h, g, param, buf.copy(), scratch)
+    good_sgd(p, h, g, param, [*buf[:-1], buf[-1].copy()], scratch)
 
 
 def updates_the_gradient(p, h, g, param, buf, scratch):
     good_sgd(p, h, g, param, buf, scratch)
-    g += h[3] * param
+    g[-1] += h[4] * param[-1]
 
 
 @pytest.mark.parametrize(
     ("kernel", "fault"), [(forgets_the_start, "exact"), (keeps_the_state, "exact"), (updates_the_gradient, "input was changed")]
 )
 def test_updated_in_place(kernel, fault):
-    p = OptimizerProblem.of(101, F32, True)
+    p = OptimizerProblem.of((3, 98), F32, True)
     check_kernel("optimizer", "sgd", good_sgd, p)
     with pytest.raises(AssertionError, match=fault):
         check_kernel("optimizer", "sgd", kernel, p)

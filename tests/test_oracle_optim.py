@@ -333,3 +333,70 @@ class TestSchedules:
 def test_options_that_cannot_be_honoured_are_refused(optimizer, option):
     with pytest.raises(RuntimeError, match=f"{option}=True is not available"):
         getattr(lamella.optim, optimizer)([lamella.nn.Parameter(np.zeros(2, np.float32))], **{option: True})
+
+
+def test_parameters_that_begin_later_and_arrays_that_are_replaced():
+    """Steps are counted per parameter, and nothing refers to an array that a parameter no longer has."""
+    ours, optimizer, theirs, other = pair(AdamW, {"lr": 0.1, "weight_decay": 0.1}, "float64")
+    for i, grads in enumerate(gradients(12, "float64")):
+        feed(ours, grads, lamella.Tensor)
+        feed(theirs, grads, torch.tensor)
+        if i < 4:
+            ours[0].grad = theirs[0].grad = None
+        if i == 6:
+            ours[1].data = ours[1].data.copy()
+            ours[2].data = np.asfortranarray(ours[2].data)
+        if i == 8:
+            optimizer.load_state_dict(copy.deepcopy(optimizer.state_dict()))
+        optimizer.step()
+        other.step()
+    assert_close(ours, theirs, 1e-10)
+    assert [int(optimizer.state[p]["step"]) for p in ours] == [8, 12, 12]
+
+
+def test_parameters_of_two_dtypes_and_two_optimizers():
+    rng = np.random.default_rng(0)
+    arrays = [rng.standard_normal(5).astype(dtype) for dtype in ("float32", "float64", "float32", "float64")]
+    ours = [lamella.Tensor(a.copy(), requires_grad=True) for a in arrays]
+    theirs = [torch.tensor(a, requires_grad=True) for a in arrays]
+    optimizers = [Adam(ours, lr=0.1), SGD(ours[1:3], lr=0.1, momentum=0.9)]
+    others = [torch.optim.Adam(theirs, lr=0.1, foreach=False), torch.optim.SGD(theirs[1:3], lr=0.1, momentum=0.9, foreach=False)]
+    for _ in range(5):
+        grads = [rng.standard_normal(5).astype(a.dtype) for a in arrays]
+        feed(ours, grads, lamella.Tensor)
+        feed(theirs, grads, torch.tensor)
+        for a, b in zip(optimizers, others):
+            a.step()
+            b.step()
+    assert_close(ours, theirs, 1e-5)
+
+
+@pytest.mark.parametrize(("kind", "options"), OPTIONS, ids=IDS)
+def test_the_scale_of_the_gradient(kind, options):
+    """grad_scale multiplies the gradients, before weight decay, and not in their own memory."""
+    a, first, _, _ = pair(kind, options, "float64")
+    b, second, _, _ = pair(kind, options, "float64")
+    first.grad_scale = 0.25
+    for grads in gradients(5, "float64"):
+        feed(a, grads, lamella.Tensor)
+        feed(b, [g * 0.25 for g in grads], lamella.Tensor)
+        first.step()
+        second.step()
+        assert all((p.grad.data == g).all() for p, g in zip(a, grads))
+    for p, q in zip(a, b):
+        assert p.data.tobytes() == q.data.tobytes()
+
+
+def test_a_refused_step_changes_nothing():
+    good, bad = (lamella.Tensor(np.ones(3), requires_grad=True) for _ in range(2))
+    good.grad, bad.grad = lamella.Tensor(np.ones(3)), lamella.Tensor(np.ones(4))
+    optimizer = Adam([good, bad])
+    with pytest.raises(RuntimeError, match="parameter 1 is float64"):
+        optimizer.step()
+    assert (good.data == 1).all() and "step" not in optimizer.state[good]
+    bad.grad = lamella.Tensor(np.ones(3))
+    optimizer.step()
+    bad.data = np.ones(5)
+    bad.grad = lamella.Tensor(np.ones(5))
+    with pytest.raises(RuntimeError, match="exp_avg has shape"):
+        optimizer.step()

@@ -5,6 +5,8 @@
  * and whoever executes one computes the same bits. `slot` is below `slots` and names the scratch of the
  * executing thread.
  *
+ * - A slot begins with its own share of consecutive tasks, the same in every job of as many tasks, and takes over what others have left when it
+ *   is through: neighbouring memory stays in the caches of one core from one operation to the next.
  * - A worker spins for SPIN_NS, then sleeps on a condition variable: an idle pool costs nothing.
  * - A second Python thread entering while the pool is busy (or a task entering again) computes its tasks itself, as slot 0.
  * - After fork the child starts with no workers and creates its own on first use.
@@ -44,15 +46,19 @@ static struct {
     pthread_cond_t wake, done;
     lm_task fn;
     void *ctx;
-    int64_t ntasks;
     uint64_t mode;              /* floating-point mode of the tasks */
     int opened;                 /* seats the job opened with */
-    _Atomic int64_t next;       /* next task */
     _Atomic int seats, left;    /* places free; workers that have left */
     _Atomic unsigned job;       /* number of the newest job */
     _Atomic int sleepers, waiting;
     int workers;
 } pool = {.entry = PTHREAD_MUTEX_INITIALIZER, .sleep = PTHREAD_MUTEX_INITIALIZER, .wake = PTHREAD_COND_INITIALIZER, .done = PTHREAD_COND_INITIALIZER};
+
+/* The tasks a slot begins with, [next, end): a line of cache each. */
+static struct {
+    _Alignas(64) _Atomic int64_t next;
+    int64_t end;
+} lm_share[LM_MAX_THREADS];
 
 static _Atomic int lm_threads = 1;
 static _Atomic int lm_flush = 1;
@@ -95,7 +101,9 @@ static inline uint64_t lm_now(void) {
 
 static inline void lm_work(int64_t slot) {
     int64_t task;
-    while ((task = atomic_fetch_add_explicit(&pool.next, 1, memory_order_relaxed)) < pool.ntasks) pool.fn(pool.ctx, task, slot);
+    int slots = pool.opened + 1;
+    for (int i = 0, from = (int)slot; i < slots; i++, from = from + 1 < slots ? from + 1 : 0)
+        while ((task = atomic_fetch_add_explicit(&lm_share[from].next, 1, memory_order_relaxed)) < lm_share[from].end) pool.fn(pool.ctx, task, slot);
 }
 
 static void *lm_worker(void *seen_) {
@@ -174,10 +182,12 @@ void lamella_run(lm_task fn, void *ctx, int64_t ntasks, double nanoseconds, int6
     lm_hire((int)threads - 1);
     pool.fn = fn;
     pool.ctx = ctx;
-    pool.ntasks = ntasks;
     pool.mode = lm_mode_of_tasks(mode);
     pool.opened = (int)threads - 1;
-    atomic_store(&pool.next, 0);
+    for (int64_t i = 0; i < threads; i++) {
+        lm_share[i].end = ntasks * (i + 1) / threads;
+        atomic_store_explicit(&lm_share[i].next, ntasks * i / threads, memory_order_relaxed);
+    }
     atomic_store(&pool.left, 0);
     atomic_store(&pool.seats, pool.opened);
     atomic_fetch_add(&pool.job, 1);

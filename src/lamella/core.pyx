@@ -10,6 +10,7 @@ down where one is needed:
     kernels    Kernel, select, scratch                                  (registry chooses)
     tape       Operation, Node, Recorded (the base of Tensor), apply    (tensor)
     unary      Unary: elementwise functions through all of the above    (functional.activation)
+    updates    the arrays of an optimizer's step                         (optim)
 """
 cimport cython
 cimport numpy as cnp
@@ -720,3 +721,118 @@ cdef class Unary:
         argv[0], argv[1], argv[2], argv[3] = <PyObject *>p, <PyObject *>g, <PyObject *>kept, <PyObject *>dx
         select(self.operation, "backward", p).run(argv, 4)
         return (dx,)
+
+
+# Optimizers
+
+
+cdef class Update:
+    """Parameters of one dtype that have made equally many steps: what one kernel call changes."""
+
+    cdef readonly object dtype
+    cdef readonly int step
+    cdef readonly list grads, params
+    cdef readonly list states       # a list per name, None where the name is None
+    cdef readonly list copies       # (array of a parameter, its dense copy in `params`)
+    cdef list counts
+
+    @property
+    def sizes(self):
+        return tuple(self.counts)
+
+
+cdef inline bint plain(cnp.ndarray x) noexcept:
+    """Whether a kernel can take x as one block."""
+    return is_float(x) and PyArray_ISALIGNED(x) and is_dense(x)
+
+
+cdef inline bint same_shape(cnp.ndarray x, cnp.ndarray y) noexcept:
+    return (
+        cnp.PyArray_NDIM(x) == cnp.PyArray_NDIM(y)
+        and not memcmp(cnp.PyArray_DIMS(x), cnp.PyArray_DIMS(y), cnp.PyArray_NDIM(x) * sizeof(cnp.npy_intp))
+    )
+
+
+cdef int step_of(dict values) except -1:
+    """Count a step."""
+    step = values.get("step")
+    if type(step) is not ndarray or cnp.PyArray_TYPE(<cnp.ndarray>step) != cnp.NPY_FLOAT32 or not plain(<cnp.ndarray>step):
+        step = values["step"] = np.array(0 if step is None else step, np.float32)
+    cdef float *number = <float *>cnp.PyArray_DATA(<cnp.ndarray>step)
+    number[0] += 1
+    return <int>number[0]
+
+
+cdef tuple arrays_of(Recorded p, dict values, tuple names):
+    """A parameter's block of memory, its gradient and its state, of one memory order; `values` gets what it lacks."""
+    cdef cnp.ndarray data = p.data, g = (<Recorded>p.grad).data, array
+    cdef list arrays = []
+    if not plain(data):
+        data = np.array(data, data.dtype.newbyteorder("="))
+    if not plain(g):
+        g = np.array(g, data.dtype)
+    for name in names:
+        if name is None:
+            arrays.append(None)
+            continue
+        found = values.get(name)
+        if found is None:
+            found = np.zeros_like(data)
+        array = found
+        if not same_shape(array, data):
+            raise RuntimeError(
+                f"{name} has shape {found.shape}, its parameter {(<object>data).shape}; after replacing a parameter's data make a new optimizer"
+            )
+        if array.dtype != data.dtype or not plain(array):
+            array = np.array(array, data.dtype)
+        values[name] = array = like(array, data)
+        arrays.append(array)
+    return data, like(g, data), arrays
+
+
+def updates(list params, state, tuple names, bint counts, refuse):
+    """The parameters that have a gradient, with gradient and state, as Updates: nothing is kept from one step to the next.
+
+    State that is missing is made of zeros. `step` is counted where `counts` is set; otherwise it is 1 for parameters whose state was made
+    now, 2 for others. refuse(i) raises what is wrong with parameter i; then none has changed.
+    """
+    cdef list found = [], ready = []
+    cdef Update update = None
+    cdef Recorded p
+    cdef cnp.ndarray data, g
+    cdef Py_ssize_t i
+    cdef bint keeps = counts or any([name is not None for name in names])
+    cdef int step
+    for i in range(len(params)):
+        p = params[i]
+        if p.grad is None:
+            continue
+        data, g = p.data, (<Recorded>p.grad).data
+        if not same_shape(data, g) or data.dtype != g.dtype or not cnp.PyArray_ISWRITEABLE(data):
+            refuse(i)
+        values = state[p] if keeps else None
+        step = 2 if values else 1
+        ready.append((p, values, step, *arrays_of(p, values, names)))
+    for p, values, first, data, g, arrays in ready:
+        step = step_of(values) if counts else first
+        if update is None or update.step != step or update.dtype is not data.dtype:
+            for update in found:
+                if update.step == step and update.dtype == data.dtype:
+                    break
+            else:
+                update = Update.__new__(Update)
+                update.dtype, update.step = data.dtype, step
+                update.grads, update.params, update.copies, update.counts = [], [], [], []
+                update.states = [None if name is None else [] for name in names]
+                found.append(update)
+        update.grads.append(g)
+        update.params.append(data)
+        update.counts.append(cnp.PyArray_SIZE(data))
+        for i in range(len(names)):
+            if arrays[i] is not None:
+                (<list>update.states[i]).append(arrays[i])
+        if data is not p.data:
+            update.copies.append((p.data, data))
+        if p.version is not None:
+            p.version[0] += 1
+    return found

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-import numpy as np
-
 from lamella.optim.optimizer import Optimizer, refuse
 
 
@@ -29,7 +27,7 @@ class Adam(Optimizer):
     maximize : bool
         Ascend instead of descend.
     foreach, fused
-        Accepted for PyTorch's sake and without effect: the update of a parameter always is one fused pass.
+        Accepted for PyTorch's sake and without effect: the update of all parameters always is one fused pass.
 
     Raises
     ------
@@ -90,27 +88,17 @@ class Adam(Optimizer):
             raise ValueError(f"{name}: expected two betas in [0, 1), got {group['betas']}")
 
     def _step(self, group: dict[str, Any]) -> None:
+        lr, decay, eps, (beta1, beta2) = group["lr"], group["weight_decay"], group["eps"], group["betas"]
         amsgrad = bool(group["amsgrad"])
-        options = (False, False, amsgrad, bool(group["decoupled_weight_decay"]), bool(group["maximize"]))
+        options = (False, False, amsgrad, bool(group["decoupled_weight_decay"]))
         names = ("exp_avg", "exp_avg_sq", "max_exp_avg_sq" if amsgrad else None)
-        numbers: dict[int, np.ndarray] = {}
-        for p, g in self._ready(group):
-            state = self.state[p]
-            if "step" not in state:
-                state["step"] = np.zeros((), np.float32)
-            state["step"] += 1
-            step = int(state["step"])
-            if step not in numbers:
-                numbers[step] = _numbers(group, step)
-            self._update("adam", options, numbers[step], p, g, names)
 
+        def numbers(step: int) -> list[float]:
+            """As the kernel's page lists them."""
+            step_size, correction = lr / (1 - beta1**step), (1 - beta2**step) ** -0.5
+            return [1 - beta1, beta2, 1 - beta2, decay, 1 - lr * decay, step_size, correction, eps]
 
-def _numbers(group: dict[str, Any], step: int) -> np.ndarray:
-    """What a step needs besides arrays, as the kernel's page lists it."""
-    lr, decay, (beta1, beta2) = group["lr"], group["weight_decay"], group["betas"]
-    step_size = lr / (1 - beta1**step)
-    correction = (1 - beta2**step) ** -0.5
-    return np.array([1 - beta1, beta2, 1 - beta2, decay, 1 - lr * decay, step_size, correction, group["eps"]], np.float64)
+        self._update(group, "adam", options, names, numbers, counts=True)
 
 
 class AdamW(Adam):

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from lamella.layout import is_dense, like
+from lamella.core import updates
 from lamella.problems import OptimizerProblem
 from lamella.registry import select
 from lamella.tensor import Tensor, enable_grad
@@ -28,6 +28,9 @@ class Optimizer:
     ----------
     param_groups : list of dict
     state : dict, Tensor -> dict of name -> ndarray
+    grad_scale : float
+        What gradients are multiplied by on their way into the step, 1 at first: ``max_norm / norm`` clips them, ``1 / k`` averages
+        gradients accumulated over k batches, without a pass over memory of its own.
 
     Raises
     ------
@@ -58,6 +61,7 @@ class Optimizer:
                 f"{type(self).__name__}: expected an iterable of Tensors or dicts, got a {type(params).__name__}; wrap it: [param]"
             )
         self.defaults = defaults
+        self.grad_scale = 1.0
         self._stepped = False  # what a schedule warns about: its step() must come after ours
         self.state: defaultdict[Any, dict[str, Any]] = defaultdict(dict)
         self.param_groups: list[dict[str, Any]] = []
@@ -143,48 +147,38 @@ class Optimizer:
 
     # what a subclass's _step is made of
 
-    def _ready(self, group: dict[str, Any]) -> list[tuple[Tensor, np.ndarray]]:
-        """The parameters of a group that have a gradient, with it; checked."""
-        ready = []
-        for i, p in enumerate(group["params"]):
-            if p.grad is None:
-                continue
+    def _update(
+        self,
+        group: dict[str, Any],
+        pass_: str,
+        options: tuple[bool, ...],
+        names: tuple[str | None, ...],
+        numbers: Callable[[int], list[float]],
+        counts: bool = False,
+    ) -> None:
+        """Run one kernel over all parameters of a group that have a gradient, and the named arrays of their state.
+
+        numbers(step) gives the pass's h behind the scale of the gradient. Parameters that have made different numbers of steps (some had no gradient for a
+        while), or are of another dtype, take a call of their own.
+        """
+
+        def refuse(i: int) -> None:
+            p = group["params"][i]
             g = p.grad.data
             if g.shape != p.data.shape or g.dtype != p.data.dtype:
                 raise RuntimeError(
                     f"{type(self).__name__}: parameter {i} is {p.data.dtype} {p.data.shape}, but its gradient {g.dtype} {g.shape}; "
                     "after replacing a parameter's data call zero_grad()"
                 )
-            if not p.data.flags.writeable:
-                raise ValueError(f"{type(self).__name__}: parameter {i} of shape {p.data.shape} is read-only; give it a copy of its array")
-            ready.append((p, g))
-        return ready
+            raise ValueError(f"{type(self).__name__}: parameter {i} of shape {p.data.shape} is read-only; give it a copy of its array")
 
-    def _update(
-        self, pass_: str, options: tuple[bool, ...], h: np.ndarray, p: Tensor, g: np.ndarray, names: tuple[str | None, ...]
-    ) -> None:
-        """Run the kernel over a parameter and the named arrays of its state (made of zeros where absent)."""
-        data = (
-            p.data
-            if is_dense(p.data) and p.data.flags.aligned and p.data.dtype.isnative
-            else np.array(p.data, p.data.dtype.newbyteorder("="))
-        )
-        state = self.state[p] if any(names) else {}
-        arrays: list[np.ndarray | None] = []
-        for name in names:
-            if name is None:
-                arrays.append(None)
-                continue
-            s = state.get(name)
-            if s is None:
-                s = np.zeros_like(data)
-            state[name] = s = like(s, data)
-            arrays.append(s)
-        problem = OptimizerProblem.of(data.size, data.dtype, *options)
-        select("optimizer", pass_, problem)(problem, h, like(g, data), data, *arrays)
-        if data is not p.data:
-            p.data[...] = data
-        p._version[0] += 1
+        scale = -self.grad_scale if group["maximize"] else self.grad_scale
+        for update in updates(group["params"], self.state, names, counts, refuse):
+            problem = OptimizerProblem.of(update.sizes, update.dtype, *options)
+            h = np.array([scale, *numbers(update.step)], np.float64)
+            select("optimizer", pass_, problem)(problem, h, update.grads, update.params, *update.states)
+            for array, copy in update.copies:
+                array[...] = copy
 
     # saving and loading
 

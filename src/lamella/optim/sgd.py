@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-import numpy as np
-
 from lamella.optim.optimizer import Optimizer, refuse
 
 
@@ -83,11 +81,11 @@ class SGD(Optimizer):
             raise ValueError("SGD: nesterov=True needs a momentum > 0 and dampening=0")
 
     def _step(self, group: dict[str, Any]) -> None:
-        momentum = group["momentum"]
-        options = (momentum != 0, bool(group["nesterov"]), False, False, bool(group["maximize"]))
-        names = ("momentum_buffer" if momentum else None,)
-        later = np.array([group["lr"], momentum, 1 - group["dampening"], group["weight_decay"]], np.float64)
-        first = later.copy()
-        first[2] = 1  # a buffer of zeros then becomes the gradient itself
-        for p, g in self._ready(group):
-            self._update("sgd", options, later if self.state.get(p) else first, p, g, names)
+        lr, momentum, dampening, decay = group["lr"], group["momentum"], group["dampening"], group["weight_decay"]
+        options = (momentum != 0, bool(group["nesterov"]))
+
+        def numbers(step: int) -> list[float]:
+            """As the kernel's page lists them; a buffer of zeros becomes the gradient itself."""
+            return [lr, momentum, 1 if step == 1 else 1 - dampening, decay]
+
+        self._update(group, "sgd", options, ("momentum_buffer" if momentum else None,), numbers)

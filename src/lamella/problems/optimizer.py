@@ -1,4 +1,4 @@
-"""The update of one parameter."""
+"""The update of parameters."""
 
 from __future__ import annotations
 
@@ -8,28 +8,31 @@ from lamella.problems.base import Problem
 
 
 class OptimizerProblem(Problem):
-    """One step over a parameter of n elements, in place; the passes sgd and adam each read their own options.
+    """One step over parameters of sizes[i] elements each, in place; the passes sgd and adam each read their own options.
 
-    momentum, nesterov belong to sgd; amsgrad, decoupled (weight decay as in AdamW) to adam; maximize to both. Numbers that change between
-    steps (learning rate, bias corrections) are an input of the pass, so that one problem serves a whole training run.
+    momentum, nesterov belong to sgd; amsgrad, decoupled (weight decay as in AdamW) to adam. Numbers that change between
+    steps (learning rate, bias corrections, the sign and scale of the gradient) are an input of the pass, so that one problem serves a whole
+    training run. starts[i] counts the elements before parameter i, starts[count] all n of them.
     """
 
     operation = "optimizer"
-    FIELDS = ("n", "momentum", "nesterov", "amsgrad", "decoupled", "maximize")
-    __slots__ = FIELDS
+    FIELDS = ("n", "count", "momentum", "nesterov", "amsgrad", "decoupled")
+    __slots__ = (*FIELDS, "sizes", "starts")
 
     def __init__(
         self,
-        n: int,
+        sizes: tuple[int, ...],
         dtype: np.dtype,
         momentum: bool = False,
         nesterov: bool = False,
         amsgrad: bool = False,
         decoupled: bool = False,
-        maximize: bool = False,
     ):
-        self.n, self.dtype = n, np.dtype(dtype)
+        self.sizes, self.dtype = sizes, np.dtype(dtype)
+        self.n, self.count = sum(sizes), len(sizes)
+        self.starts = np.cumsum([0, *sizes], dtype=np.int64)
+        self.starts.flags.writeable = False
         self.momentum, self.nesterov = momentum, nesterov
-        self.amsgrad, self.decoupled, self.maximize = amsgrad, decoupled, maximize
-        self.flops = 12 * n
-        self.bytes = (7 + 2 * amsgrad) * n * self.dtype.itemsize
+        self.amsgrad, self.decoupled = amsgrad, decoupled
+        self.flops = 12 * self.n
+        self.bytes = (7 + 2 * amsgrad) * self.n * self.dtype.itemsize

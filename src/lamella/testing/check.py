@@ -16,17 +16,36 @@ from lamella.testing.guard import guarded
 Function = Callable[..., None]
 
 
+def each(function: Callable[..., Any], *arguments: Any) -> Any:
+    """function(*arguments), or where these are lists of arrays, the list of what it gives for each; None for None."""
+    first = arguments[0]
+    if first is None:
+        return None
+    if isinstance(first, list):
+        return [function(*items) for items in zip(*arguments, strict=True)]
+    return function(*arguments)
+
+
 def reference(operation: str, pass_: str, row: Row, p: Any, inputs: list[Any], outputs: list[Any]) -> list[Any]:
     """What the reference computes from the same numbers, in float64."""
     arguments = tuple(np.dtype(np.float64) if isinstance(a, np.dtype) else a for a in p.args)
     p64 = row.problem.of(*arguments)
-    doubled = [x.astype(np.float64) if x is not None and x.dtype == np.float32 else x for x in inputs]
-    outs: list[Any] = [None if o is None else np.empty(o.shape, np.float64 if o.dtype.kind == "f" else o.dtype) for o in outputs]
+    doubled = [each(_doubled, x) for x in inputs]
+    outs: list[Any] = [each(lambda o: np.empty(o.shape, np.float64 if o.dtype.kind == "f" else o.dtype), o) for o in outputs]
     for i in range(len(outputs) - registry.OPERATIONS[operation].updated(pass_), len(outputs)):
-        if outs[i] is not None:
-            outs[i][...] = outputs[i]
+        each(np.copyto, outs[i], outputs[i])
     getattr(kernels.load(operation, "ref"), pass_)(p64, *doubled, *outs, registry.EMPTY)
     return outs
+
+
+def _flat(arrays: list[Any]) -> list[np.ndarray]:
+    """All arrays there are, those in lists too."""
+    return [x for item in arrays if item is not None for x in (item if isinstance(item, list) else [item])]
+
+
+def _doubled(x: np.ndarray) -> np.ndarray:
+    """A floating array in float64."""
+    return x.astype(np.float64) if x.dtype.kind == "f" else x
 
 
 def find(operation: str, pass_: str, name: str, p: Any) -> registry.Kernel | None:
@@ -52,6 +71,11 @@ def _compare(where: str, what: str, got: np.ndarray, expected: np.ndarray, bound
             f"{where}: {what}: {int(wrong.sum())} of {got.size} elements are wrong; first at {i}: got {got[i]!r}, expected {expected[i]!r}, "
             f"allowed difference {allowed:.3g}"
         )
+
+
+def _compare_all(where: str, what: str, outputs: list[Any], expected: list[Any], bounds: list[Any]) -> None:
+    for got, want, bound in zip(outputs, expected, bounds):
+        each(lambda g, w, b: _compare(where, what, g, w, b), got, want, bound)
 
 
 def _fill(out: np.ndarray, other: bool) -> None:
@@ -82,23 +106,20 @@ def _task(operation: str, pass_: str, p: Any, seed: int, integers: bool) -> tupl
     inputs, outputs = row.make(p, pass_, np.random.default_rng([seed, integers]), integers)
     expected = reference(operation, pass_, row, p, inputs, outputs)
     if integers:
-        return inputs, outputs, expected, [0.0] * len(outputs)
+        return inputs, outputs, expected, [each(lambda o: 0.0, o) for o in outputs]
     given = inputs + outputs[_fresh(operation, pass_, len(outputs)) :]
-    doubled = [x.astype(np.float64) if x is not None and x.dtype.kind == "f" else x for x in given]
+    doubled = [each(_doubled, x) for x in given]
     eps = float(np.finfo(p.dtype).eps)
-    return inputs, outputs, expected, [None if b is None else np.asarray(b) * eps for b in row.bound(p, pass_, doubled, expected)]
+    return inputs, outputs, expected, [each(lambda b: np.asarray(b) * eps, b) for b in row.bound(p, pass_, doubled, expected)]
 
 
 def verified(operation: str, pass_: str, kernel: registry.Kernel, p: Any, *, seed: int = 0) -> tuple[list[Any], list[Any]]:
     """Run a kernel once on random inputs and prove the result; returns its inputs and outputs, warm: ready to be timed."""
     inputs, outputs, expected, bounds = _task(operation, pass_, p, seed, False)
     for out in outputs[: _fresh(operation, pass_, len(outputs))]:
-        if out is not None:
-            _fill(out, False)
+        each(lambda o: _fill(o, False), out)
     kernel(p, *inputs, *outputs)
-    for got, want, bound in zip(outputs, expected, bounds):
-        if got is not None:
-            _compare(_where(operation, pass_, kernel.name, p), "bounded", got, want, bound)
+    _compare_all(_where(operation, pass_, kernel.name, p), "bounded", outputs, expected, bounds)
     return inputs, outputs
 
 
@@ -149,24 +170,17 @@ def check_kernel(operation: str, pass_: str, kernel: str | Function, p: Any, *, 
         try:
             for run, (threads, end) in enumerate([(before, "high"), (before, "low"), (1, "high"), (3, "high")]):
                 pool.set_num_threads(threads)
-                ins = [None if x is None else guarded(x, end) for x in inputs]
-                outs: list[Any] = [None if o is None else guarded(o, end) for o in outputs]
+                ins, outs = ([each(lambda x, end=end: guarded(x, end), x) for x in arrays] for arrays in (inputs, outputs))
                 for out in outs[:fresh]:
-                    if out is not None:
-                        _fill(out, bool(run % 2))
+                    each(lambda o, run=run: _fill(o, bool(run % 2)), out)
                 call.function(p, *ins, *outs, _scratch(call, threads, bool(run % 2)))
-                for x, then in zip(ins, inputs):
-                    if x is not None and then is not None and not np.array_equal(x, then, equal_nan=x.dtype.kind == "f"):
-                        raise AssertionError(f"{where}: an input was changed")
+                if not all(np.array_equal(x, then, equal_nan=x.dtype.kind == "f") for x, then in zip(_flat(ins), _flat(inputs))):
+                    raise AssertionError(f"{where}: an input was changed")
                 if first is None:
-                    first = [None if o is None else o.copy() for o in outs]
-                    for got, want, bound in zip(outs, expected, bounds):
-                        if got is not None:
-                            _compare(where, "exact" if integers else "bounded", got, want, bound)
-                else:
-                    for got, want in zip(outs, first):
-                        if got is not None and got.tobytes() != want.tobytes():
-                            raise AssertionError(f"{where}: other bits on a second run ({threads} threads, arrays flush {end})")
+                    first = [o.copy() for o in _flat(outs)]
+                    _compare_all(where, "exact" if integers else "bounded", outs, expected, bounds)
+                elif any(got.tobytes() != want.tobytes() for got, want in zip(_flat(outs), first)):
+                    raise AssertionError(f"{where}: other bits on a second run ({threads} threads, arrays flush {end})")
         finally:
             pool.set_num_threads(before)
 

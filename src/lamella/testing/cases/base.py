@@ -6,8 +6,8 @@ are made, and how far a result may be from the reference:
     problems   arguments of ``Problem.of``; DTYPE stands where the dtype goes
     make       make(p, pass_, rng, integers) -> (inputs, outputs): inputs in the order of the pass (None where absent), outputs as
                arrays of the right shape, dtype and memory order, whatever they hold (those updated in place, which come last, hold the
-               values to start from; None where absent). integers: small whole numbers, so that every order of
-               summation gives the same bits
+               values to start from; None where absent; lists of arrays where the operation takes lists). integers: small whole
+               numbers, so that every order of summation gives the same bits
     exact      exact(p, pass_): whether whole-number inputs give results without rounding: compared with zero tolerance
     bound      bound(p, pass_, inputs, expected) -> per output, an absolute bound on |out - expected| in units of the dtype's epsilon;
                inputs, followed by the starting values of arrays updated in place, and expected come as float64
