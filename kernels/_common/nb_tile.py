@@ -8,7 +8,7 @@
 
 a, b, c, d, ao, bo are addresses, strides count elements, ao and bo hold the offsets of the taps. d is 0, or c (C is added to), or a bias (ldd 0).
 All nv registers of each row are stored; narrow: only the first n columns (and of D read). masked: only the first n columns of B are
-read, the others count as 0.
+read, the others count as 0. packed: ars is 1 and aks is `packed`, whatever the call says.
 
 Shapes   A (mr, taps x depth), B (taps x depth, nv registers), C and D (mr, nv registers)
 Loops    taps, then depth; the mr x nv products of a step are unrolled
@@ -26,20 +26,14 @@ from functools import cache
 import numpy as np
 from lamella.kernels import ISA
 from lamella.kernels._common.nb import compiled
+from lamella.kernels._common.nb_simd import VECTOR_BYTES, first, fma, lanes, load, splat, store
 from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
-VECTOR_BYTES = {"v4": 64, "v3": 32, "base": 16}[ISA]
 MR, NV = (14, 2) if ISA == "v4" else (6, 2)
-_FMA = ISA != "base"
 _I64 = ir.IntType(64)
-_I32 = ir.IntType(32)
 _ARGUMENTS = 14
-
-
-def lanes(dtype):
-    return VECTOR_BYTES // np.dtype(dtype).itemsize
 
 
 class _Emitter:
@@ -51,59 +45,27 @@ class _Emitter:
         self.element = ir.FloatType() if self.dtype == np.float32 else ir.DoubleType()
         self.lanes = lanes(dtype)
         self.vector = ir.VectorType(self.element, self.lanes)
-        self.suffix = f"v{self.lanes}f{8 * self.dtype.itemsize}"
-
-    def declare(self, name, result, arguments):
-        module = self.b.module
-        return module.globals.get(name) or ir.Function(module, ir.FunctionType(result, arguments), name)
 
     def address(self, base, elements, size=None):
         return self.b.add(base, self.b.mul(elements, ir.Constant(_I64, size or self.dtype.itemsize)))
 
-    def load(self, address, kind):
+    def scalar(self, address, kind):
         value = self.b.load(self.b.inttoptr(address, kind.as_pointer()))
         value.align = 8 if kind is _I64 else self.dtype.itemsize
         return value
 
-    def store(self, value, address):
-        self.b.store(value, self.b.inttoptr(address, value.type.as_pointer())).align = self.dtype.itemsize
 
-    def splat(self, scalar, kind):
-        vector = ir.VectorType(kind, self.lanes)
-        one = self.b.insert_element(ir.Constant(vector, ir.Undefined), scalar, ir.Constant(_I32, 0))
-        return self.b.shuffle_vector(one, ir.Constant(vector, ir.Undefined), ir.Constant(ir.VectorType(_I32, self.lanes), [0] * self.lanes))
-
-    def fma(self, x, y, z):
-        if not _FMA:  # without the instruction llvm.fma is a library call
-            return self.b.fadd(self.b.fmul(x, y), z)
-        return self.b.call(self.declare(f"llvm.fma.{self.suffix}", self.vector, [self.vector] * 3), [x, y, z])
-
-    def first(self, n):
-        """The mask of the first n lanes (none for n <= 0)."""
-        iota = ir.Constant(ir.VectorType(_I64, self.lanes), list(range(self.lanes)))
-        return self.b.icmp_signed("<", iota, self.splat(n, _I64))
-
-    def load_masked(self, address, mask):
-        pointer = self.vector.as_pointer()
-        function = self.declare(f"llvm.masked.load.{self.suffix}.p0", self.vector, [pointer, _I32, mask.type, self.vector])
-        zero = ir.Constant(self.vector, [0.0] * self.lanes)
-        return self.b.call(function, [self.b.inttoptr(address, pointer), ir.Constant(_I32, self.dtype.itemsize), mask, zero])
-
-    def store_masked(self, value, address, mask):
-        pointer = self.vector.as_pointer()
-        function = self.declare(f"llvm.masked.store.{self.suffix}.p0", ir.VoidType(), [self.vector, pointer, _I32, mask.type])
-        self.b.call(function, [value, self.b.inttoptr(address, pointer), ir.Constant(_I32, self.dtype.itemsize), mask])
-
-
-def _emit(builder, dtype, mr, nv, masked, narrow, arguments):
+def _emit(builder, dtype, mr, nv, masked, narrow, packed, arguments):
     taps, ao, bo, depth, a, ars, aks, b, bls, n, c, ldc, d, ldd = arguments
+    if packed:
+        ars, aks = (ir.Constant(_I64, value) for value in (1, packed))
     e = _Emitter(builder, dtype)
     zero = ir.Constant(e.vector, [0.0] * e.lanes)
     i64 = lambda value: ir.Constant(_I64, value)  # noqa: E731
     item = e.dtype.itemsize
     steps = [builder.mul(ars, i64(i * item)) for i in range(mr)]
     a_step, b_step = builder.mul(aks, i64(item)), builder.mul(bls, i64(item))
-    masks = [e.first(builder.sub(n, i64(j * e.lanes))) for j in range(nv)] if masked or narrow else None
+    masks = [first(builder, builder.sub(n, i64(j * e.lanes)), e.lanes) for j in range(nv)] if masked or narrow else None
     entry = builder.block
     tap_head, tap_body, depth_head, depth_body, tap_next, done = (
         builder.append_basic_block(name) for name in ("tap_head", "tap_body", "depth_head", "depth_body", "tap_next", "done")
@@ -119,8 +81,8 @@ def _emit(builder, dtype, mr, nv, masked, narrow, arguments):
     builder.cbranch(builder.icmp_signed("<", q, taps), tap_body, done)
 
     builder.position_at_end(tap_body)
-    a0 = e.address(a, e.load(e.address(ao, q, 8), _I64))
-    b0 = e.address(b, e.load(e.address(bo, q, 8), _I64))
+    a0 = e.address(a, e.scalar(e.address(ao, q, 8), _I64))
+    b0 = e.address(b, e.scalar(e.address(bo, q, 8), _I64))
     builder.branch(depth_head)
 
     builder.position_at_end(depth_head)
@@ -134,11 +96,11 @@ def _emit(builder, dtype, mr, nv, masked, narrow, arguments):
     rows = []
     for j in range(nv):
         at = builder.add(bp, i64(j * VECTOR_BYTES))
-        rows.append(e.load_masked(at, masks[j]) if masked else e.load(at, e.vector))
+        rows.append(load(builder, at, e.vector, masks[j] if masked else None))
     summed = []
     for i in range(mr):
-        x = e.splat(e.load(builder.add(ap, steps[i]), e.element), e.element)
-        summed += [e.fma(x, rows[j], inner[i * nv + j]) for j in range(nv)]
+        x = splat(builder, e.scalar(builder.add(ap, steps[i]), e.element), e.lanes)
+        summed += [fma(builder, x, rows[j], inner[i * nv + j]) for j in range(nv)]
     step = [builder.add(l, i64(1)), builder.add(ap, a_step), builder.add(bp, b_step), *summed]
     for phi, value in zip([l, ap, bp, *inner], step):
         phi.add_incoming(value, depth_body)
@@ -160,23 +122,20 @@ def _emit(builder, dtype, mr, nv, masked, narrow, arguments):
                 at, value = builder.add(row, i64(j * VECTOR_BYTES)), outer[i * nv + j]
                 if plus_d:
                     there = builder.add(added, i64(j * VECTOR_BYTES))
-                    value = builder.fadd(value, e.load_masked(there, masks[j]) if narrow else e.load(there, e.vector))
-                if narrow:
-                    e.store_masked(value, at, masks[j])
-                else:
-                    e.store(value, at)
+                    value = builder.fadd(value, load(builder, there, e.vector, masks[j] if narrow else None))
+                store(builder, value, at, masks[j] if narrow else None)
         builder.branch(end)
     builder.position_at_end(end)
 
 
 @cache
-def tile(dtype, mr, nv, masked=False, narrow=False):
+def tile(dtype, mr, nv, masked=False, narrow=False, packed=0):
     """The tile of mr rows by nv registers as a function that Numba code can call (see the module's docstring)."""
 
     @intrinsic
     def f(typingctx, taps, ao, bo, depth, a, ars, aks, b, bls, n, c, ldc, d, ldd):
         def codegen(context, builder, signature, arguments):
-            _emit(builder, dtype, mr, nv, masked, narrow, arguments)
+            _emit(builder, dtype, mr, nv, masked, narrow, packed, arguments)
             return context.get_dummy_value()
 
         return types.void(*[types.int64] * _ARGUMENTS), codegen
@@ -185,9 +144,9 @@ def tile(dtype, mr, nv, masked=False, narrow=False):
 
 
 @cache
-def tile_function(dtype, mr, nv, masked=False, narrow=False):
+def tile_function(dtype, mr, nv, masked=False, narrow=False, packed=0):
     """The tile as a function of its own, with an `.address` for `call`."""
-    f = tile(dtype, mr, nv, masked, narrow)
+    f = tile(dtype, mr, nv, masked, narrow, packed)
 
     def run(taps, ao, bo, depth, a, ars, aks, b, bls, n, c, ldc, d, ldd):
         f(taps, ao, bo, depth, a, ars, aks, b, bls, n, c, ldc, d, ldd)
