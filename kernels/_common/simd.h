@@ -76,6 +76,19 @@ LM_INLINE lm_vec lm_xor(lm_vec a, lm_vec b) { return (lm_vec)((lm_veci)a ^ (lm_v
 LM_INLINE lm_vec lm_andnot(lm_vec a, lm_vec b) { return (lm_vec)(~(lm_veci)a & (lm_veci)b); }
 LM_INLINE lm_vec lm_select(lm_vec mask, lm_vec a, lm_vec b) { return lm_or(lm_and(mask, a), lm_andnot(mask, b)); }
 
+/* Whether any lane is NaN. */
+#if defined(__AVX512F__)
+LM_INLINE int lm_any_nan_f(lm_vec a) { return _mm512_cmp_ps_mask((__m512)a, (__m512)a, _CMP_UNORD_Q) != 0; }
+LM_INLINE int lm_any_nan_d(lm_vec a) { return _mm512_cmp_pd_mask((__m512d)a, (__m512d)a, _CMP_UNORD_Q) != 0; }
+#else
+LM_INLINE int lm_any_set(lm_vec mask) { lm_vecl m = (lm_vecl)mask; int64_t any = 0; for (int i = 0; i < LM_VD; i++) any |= m[i]; return any != 0; }
+LM_INLINE int lm_any_nan_f(lm_vec a) { return lm_any_set((lm_vec)(a != a)); }
+LM_INLINE int lm_any_nan_d(lm_vec a) { return lm_any_set((lm_vec)((lm_vecd)a != (lm_vecd)a)); }
+#endif
+
+/* Ask for the cache line at p, which may lie outside of any array. */
+LM_INLINE void lm_prefetch(const void *p) { __builtin_prefetch(p); }
+
 /* max(a, b) and min(a, b) give b when either is NaN: put the operand that must propagate second. */
 #if defined(__AVX512F__)
 LM_INLINE lm_vec lm_max_f(lm_vec a, lm_vec b) { return (lm_vec)_mm512_max_ps((__m512)a, (__m512)b); }

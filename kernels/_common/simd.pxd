@@ -14,6 +14,7 @@ cdef extern from "simd.h" nogil:
     vec v_load "lm_load"(const void *) noexcept
     void v_store "lm_store"(void *, vec) noexcept
     vec v_pin "lm_pin"(vec) noexcept
+    void v_prefetch "lm_prefetch"(const void *) noexcept
     vec v_and "lm_and"(vec, vec) noexcept
     vec v_or "lm_or"(vec, vec) noexcept
     vec v_xor "lm_xor"(vec, vec) noexcept
@@ -35,6 +36,8 @@ cdef extern from "simd.h" nogil:
     vec lm_gt_d(vec, vec) noexcept
     vec lm_eq_f(vec, vec) noexcept
     vec lm_eq_d(vec, vec) noexcept
+    bint lm_any_nan_f(vec) noexcept
+    bint lm_any_nan_d(vec) noexcept
     vec lm_max_f(vec, vec) noexcept
     vec lm_max_d(vec, vec) noexcept
     vec lm_min_f(vec, vec) noexcept
@@ -121,6 +124,14 @@ cdef inline vec v_eq(real t, vec a, vec b) noexcept nogil:
         return lm_eq_f(a, b)
     else:
         return lm_eq_d(a, b)
+
+
+cdef inline bint v_any_nan(real t, vec a) noexcept nogil:
+    """Whether any lane is NaN."""
+    if real is float:
+        return lm_any_nan_f(a)
+    else:
+        return lm_any_nan_d(a)
 
 
 cdef inline vec v_max(real t, vec a, vec b) noexcept nogil:

@@ -24,6 +24,19 @@ LM_INLINE lm_vec lm_add_at_f(lm_vec acc, lm_vec g, lm_vec at, lm_vec tap) { retu
 LM_INLINE lm_vec lm_add_at_d(lm_vec acc, lm_vec g, lm_vec at, lm_vec tap) { return lm_add_d(acc, lm_and(lm_ieq_d(at, tap), g)); }
 #endif
 
+/* The place alone, NaN apart: tap where v > best, else at. */
+#if defined(__AVX512F__)
+LM_INLINE lm_vec lm_place_f(lm_vec at, lm_vec v, lm_vec best, lm_vec tap) {
+    return (lm_vec)_mm512_mask_mov_ps((__m512)at, _mm512_cmp_ps_mask((__m512)v, (__m512)best, _CMP_GT_OQ), (__m512)tap);
+}
+LM_INLINE lm_vec lm_place_d(lm_vec at, lm_vec v, lm_vec best, lm_vec tap) {
+    return (lm_vec)_mm512_mask_mov_pd((__m512d)at, _mm512_cmp_pd_mask((__m512d)v, (__m512d)best, _CMP_GT_OQ), (__m512d)tap);
+}
+#else
+LM_INLINE lm_vec lm_place_f(lm_vec at, lm_vec v, lm_vec best, lm_vec tap) { return lm_select(lm_gt_f(v, best), tap, at); }
+LM_INLINE lm_vec lm_place_d(lm_vec at, lm_vec v, lm_vec best, lm_vec tap) { return lm_select(lm_gt_d(v, best), tap, at); }
+#endif
+
 /* One step of a maximum with its place: (best, at) becomes (v, tap) where v is greater, or NaN. */
 #if defined(__AVX512F__)
 LM_INLINE void lm_argmax_f(lm_vec *best, lm_vec *at, lm_vec v, lm_vec tap) {

@@ -7,6 +7,8 @@ cdef extern from "simd_index.h" nogil:
     vec lm_iset_d(i64) noexcept
     vec lm_add_at_f(vec, vec, vec, vec) noexcept
     vec lm_add_at_d(vec, vec, vec, vec) noexcept
+    vec lm_place_f(vec, vec, vec, vec) noexcept
+    vec lm_place_d(vec, vec, vec, vec) noexcept
     void lm_argmax_f(vec *, vec *, vec, vec) noexcept
     void lm_argmax_d(vec *, vec *, vec, vec) noexcept
     vec lm_load_u8_f(const void *, i64) noexcept
@@ -35,6 +37,14 @@ cdef inline vec v_add_at(real t, vec acc, vec g, vec at, vec tap) noexcept nogil
         return lm_add_at_f(acc, g, at, tap)
     else:
         return lm_add_at_d(acc, g, at, tap)
+
+
+cdef inline vec v_place(real t, vec at, vec v, vec best, vec tap) noexcept nogil:
+    """tap where v > best, else at: the place of a maximum among numbers; NaN is never greater."""
+    if real is float:
+        return lm_place_f(at, v, best, tap)
+    else:
+        return lm_place_d(at, v, best, tap)
 
 
 cdef inline void v_argmax(real t, vec *best, vec *at, vec v, vec tap) noexcept nogil:

@@ -4,23 +4,32 @@
     backward   dx[t, :] = sum over the (window, tap) pairs that are input t
 
 Shapes   x, dx (mb, ih, iw, c); out, g, where (mb, oh, ow, c) in memory; where one byte or one int32 an element
-Loops    tasks are blocks of rows of the result (out, or dx): each element is written once, by one task, without being zeroed first
+Loops    tasks are blocks of rows of the result (out, or dx; backward of windows side by side: of g): each element is written once, by one
+         task, without being zeroed first
            column of the row
              registers of channels, four at a time, then one, the last one masked
                taps of the window, or pairs of the input: rows, then columns, in registers that stay
+Tiles    windows that lie side by side (stride = kernel, no padding; adaptive ones that divide the plane): backward goes through the windows,
+         loads g and where once and writes all their taps; other windows gather for each input
+Squares  2 x 2 and 3 x 3 windows that lie inside are unrolled. Their maximum is taken without looking for NaN; their sum tells whether
+         there was one, and the window is done again
+Prefetch such loops spend some 40 instructions on a cache line: too many for out-of-order execution to reach far ahead. So each column
+         asks for what the row below will need; with caches cold that halves the time
 Edges    the problem's table holds each window's first tap inside and the number of taps: no test in the loops, no padding
 Cost     forward reads x once from memory (overlapping windows find it in cache), kh * kw loads from cache per register of results;
-         backward kh/sh * kw/sw loads of g and where per register of dx. Memory-bound from 16 channels on.
+         backward kh/sh * kw/sw loads of g and where per register of dx, tiles 1 / (kh * kw). Memory-bound from 16 channels on.
 Loses    with fewer channels than lanes part of each register is idle.
 """
 cimport numpy as cnp
 from libc.math cimport INFINITY
+from libc.string cimport memset
 
 from lamella.kernels._common.pool cimport ANY_SLOTS, parallel_for
 from lamella.kernels._common.simd cimport (
-    lanes, v_add, v_andnot, v_div, v_eq, v_fma, v_load, v_load_n, v_mul, v_set, v_sqrt, v_store, v_store_n, v_zero, vec,
+    LM_VB, lanes, v_add, v_andnot, v_any_nan, v_div, v_eq, v_fma, v_load, v_load_n, v_max, v_mul, v_prefetch, v_set, v_sqrt, v_store, v_store_n,
+    v_zero, vec,
 )
-from lamella.kernels._common.simd_index cimport v_add_at, v_argmax, v_iload, v_iset, v_istore, v_pow
+from lamella.kernels._common.simd_index cimport v_add_at, v_argmax, v_iload, v_iset, v_istore, v_place, v_pow
 from lamella.kernels._common.types cimport i64, real
 
 cnp.import_array()
@@ -44,6 +53,10 @@ cdef struct Axis:
     const i64 *ptr      # (size + 1,)
     const i64 *pairs    # (.., 2) window, tap
 
+cdef struct Row:        # of windows over an input
+    i64 windows         # where it starts in g
+    i64 tap             # number of the input's row of taps in its windows
+
 cdef struct Context:
     const char *x
     const char *g
@@ -52,9 +65,11 @@ cdef struct Context:
     char *dx
     Axis h
     Axis w
-    i64 mb, c, kw, dh, dw, taps, override
+    i64 mb, c, kw, sh, sw, dh, dw, taps, override
     i64 rows            # of the result in a task
     int kind, index_bytes
+    int square          # 2 or 3: windows of 2 x 2, 3 x 3, not dilated; else 0
+    bint tiled
     double q            # exponent of the norm
 
 
@@ -71,20 +86,43 @@ cdef inline void put(real t, bint whole, real *p, i64 n, vec v) noexcept nogil:
         v_store_n(t, p, n, v)
 
 
+cdef inline void ask(real t, int index_bytes, int many, const real *g, const char *where) noexcept nogil:
+    """Prefetch what backward reads for the next row of windows."""
+    cdef int u
+    for u in range(many):
+        v_prefetch(g + u * lanes(t))
+    if index_bytes:
+        for u in range((many * index_bytes + 3) // 4):
+            v_prefetch(where + u * LM_VB)
+
+
 cdef inline double divisor(Context *c, i64 i, i64 j) noexcept nogil:
     return <double>(c.override if c.override else c.h.div[i] * c.w.div[j])
 
 
-cdef inline void window(
-    real t, int kind, int index_bytes, bint whole, int many, Context *c, i64 image, i64 i, i64 j, i64 channel, i64 n
+cdef inline void finish(
+    real t, int kind, int index_bytes, bint whole, int many, Context *c, vec *acc, vec *at, double scale, real *out, char *where, i64 n
 ) noexcept nogil:
-    """Results of the window (i, j), channels from `channel` on: `many` whole registers, or n lanes of one."""
-    cdef const real *x = <const real *>c.x + ((image * c.h.size + c.h.lo[i]) * c.w.size + c.w.lo[j]) * c.c + channel
-    cdef i64 at_out = ((image * c.h.out + i) * c.w.out + j) * c.c + channel
+    cdef int u
+    for u in range(many):
+        if kind == AVG:
+            acc[u] = v_mul(t, acc[u], v_set(<real>scale))
+        elif kind == SQUARE:
+            acc[u] = v_sqrt(t, v_mul(t, acc[u], v_set(<real>(c.taps * scale))))
+        elif kind == LP:
+            acc[u] = v_pow(t, v_mul(t, acc[u], v_set(<real>(c.taps * scale))), 1 / c.q)
+        put(t, whole, out + u * lanes(t), n, acc[u])
+        if index_bytes:
+            v_istore(t, index_bytes, where + u * lanes(t) * index_bytes, n, at[u])
+
+
+cdef inline void window(
+    real t, int kind, int index_bytes, bint whole, int many, Context *c, const real *x, i64 rows, i64 cols, double scale,
+    real *out, char *where, i64 n,
+) noexcept nogil:
+    """Results of the window of rows x cols taps from x on: `many` whole registers, or n lanes of one."""
     cdef i64 row_step = c.dh * c.w.size * c.c
     cdef i64 step = c.dw * c.c
-    cdef i64 rows = c.h.n[i]
-    cdef i64 cols = c.w.n[j]
     cdef const real *tap
     cdef i64 r, s
     cdef int u
@@ -108,16 +146,86 @@ cdef inline void window(
                     acc[u] = v_fma(t, v, v, acc[u])
                 else:
                     acc[u] = v_add(t, acc[u], v_pow(t, v, c.q))
+    finish(t, kind, index_bytes, whole, many, c, acc, at, scale, out, where, n)
+
+
+cdef inline void square(
+    real t, int kind, int index_bytes, int k, bint whole, int many, Context *c, const real *x, double scale, real *out, char *where, i64 n
+) noexcept nogil:
+    """As `window`, for k x k taps, a constant; maximum and average only."""
+    cdef i64 row_step = c.w.size * c.c
+    cdef const real *tap
+    cdef int r, s, u
+    cdef vec v, number
+    cdef vec acc[MANY]
+    cdef vec at[MANY]
+    cdef vec sums[MANY]
+    for r in range(c.sh):
+        for s in range(c.sw):
+            for u in range(many):
+                v_prefetch(x + (k + r) * row_step + s * c.c + u * lanes(t))
     for u in range(many):
-        if kind == AVG:
-            acc[u] = v_div(t, acc[u], v_set(<real>divisor(c, i, j)))
-        elif kind == SQUARE:
-            acc[u] = v_sqrt(t, v_mul(t, acc[u], v_set(<real>(c.taps / divisor(c, i, j)))))
-        elif kind == LP:
-            acc[u] = v_pow(t, v_mul(t, acc[u], v_set(<real>(c.taps / divisor(c, i, j)))), 1 / c.q)
-        put(t, whole, <real *>c.out + at_out + u * lanes(t), n, acc[u])
-        if index_bytes:
-            v_istore(t, index_bytes, c.where + (at_out + u * lanes(t)) * index_bytes, n, at[u])
+        acc[u] = fetch(t, whole, x + u * lanes(t), n)
+        sums[u] = acc[u]
+        at[u] = v_zero()
+    for r in range(k):
+        for s in range(1 if r == 0 else 0, k):
+            tap = x + r * row_step + s * c.c
+            number = v_iset(t, r * k + s)
+            for u in range(many):
+                v = fetch(t, whole, tap + u * lanes(t), n)
+                if kind == MAX:
+                    sums[u] = v_add(t, sums[u], v)
+                    if index_bytes:
+                        at[u] = v_place(t, at[u], v, acc[u], number)
+                    acc[u] = v_max(t, v, acc[u])
+                else:
+                    acc[u] = v_add(t, acc[u], v)
+    if kind == MAX:
+        for u in range(1, many):
+            sums[0] = v_add(t, sums[0], sums[u])
+        if v_any_nan(t, sums[0]):
+            window(t, kind, index_bytes, whole, many, c, x, k, k, scale, out, where, n)
+            return
+    finish(t, kind, index_bytes, whole, many, c, acc, at, scale, out, where, n)
+
+
+cdef inline void forward_channels(
+    real t, int kind, int index_bytes, int k, bint whole, int many, Context *c, const real *x, i64 rows, i64 cols, double scale, i64 at, i64 n
+) noexcept nogil:
+    cdef real *out = <real *>c.out + at
+    cdef char *where = c.where + at * index_bytes
+    if k and rows == k and cols == k:
+        square(t, kind, index_bytes, k, whole, many, c, x, scale, out, where, n)
+    else:
+        window(t, kind, index_bytes, whole, many, c, x, rows, cols, scale, out, where, n)
+
+
+cdef inline void forward_rows(real t, int kind, int index_bytes, int k, Context *c, i64 task) noexcept nogil:
+    """The constants kind, index_bytes and k leave one path each."""
+    cdef i64 row, image, i, j, channel, rows, cols, at
+    cdef const real *first
+    cdef const real *x
+    cdef double scale
+    for row in range(task * c.rows, min((task + 1) * c.rows, c.mb * c.h.out)):
+        image = row // c.h.out
+        i = row - image * c.h.out
+        first = <const real *>c.x + (image * c.h.size + c.h.lo[i]) * c.w.size * c.c
+        rows = c.h.n[i]
+        for j in range(c.w.out):
+            x = first + c.w.lo[j] * c.c
+            cols = c.w.n[j]
+            at = (row * c.w.out + j) * c.c
+            scale = 1 / divisor(c, i, j) if kind != MAX else 1.0
+            channel = 0
+            while kind != LP and channel + MANY * lanes(t) <= c.c:
+                forward_channels(t, kind, index_bytes, k, True, MANY, c, x + channel, rows, cols, scale, at + channel, lanes(t))
+                channel += MANY * lanes(t)
+            while channel + lanes(t) <= c.c:
+                forward_channels(t, kind, index_bytes, k, True, 1, c, x + channel, rows, cols, scale, at + channel, lanes(t))
+                channel += lanes(t)
+            if channel < c.c:
+                forward_channels(t, kind, index_bytes, k, False, 1, c, x + channel, rows, cols, scale, at + channel, c.c - channel)
 
 
 cdef inline void covered(
@@ -125,19 +233,23 @@ cdef inline void covered(
 ) noexcept nogil:
     """dx of input (i, j): what the windows over it give it, channels from `channel` on: `many` whole registers, or n lanes of one."""
     cdef i64 at_dx = ((image * c.h.size + i) * c.w.size + j) * c.c + channel
-    cdef i64 a, b, o
+    cdef i64 a, b, o, row
     cdef int u
     cdef vec g, y, x, number
     cdef vec acc[MANY]
     for u in range(many):
         acc[u] = v_zero()
+        v_prefetch(<real *>c.dx + at_dx + c.w.size * c.c + u * lanes(t))
     for a in range(c.h.ptr[i], c.h.ptr[i + 1]):
+        row = (image * c.h.out + c.h.pairs[2 * a]) * c.w.out
         for b in range(c.w.ptr[j], c.w.ptr[j + 1]):
-            o = ((image * c.h.out + c.h.pairs[2 * a]) * c.w.out + c.w.pairs[2 * b]) * c.c + channel
+            o = (row + c.w.pairs[2 * b]) * c.c + channel
+            if a == c.h.ptr[i + 1] - 1 and b == c.w.ptr[j + 1] - 1:
+                ask(t, index_bytes, many, <const real *>c.g + o + c.w.out * c.c, c.where + (o + c.w.out * c.c) * index_bytes)
             if kind == MAX:
                 number = v_iset(t, c.h.pairs[2 * a + 1] * c.kw + c.w.pairs[2 * b + 1])
             elif kind == AVG:
-                number = v_set(<real>divisor(c, c.h.pairs[2 * a], c.w.pairs[2 * b]))
+                number = v_set(<real>(1 / divisor(c, c.h.pairs[2 * a], c.w.pairs[2 * b])))
             else:
                 number = v_set(<real>(c.taps / divisor(c, c.h.pairs[2 * a], c.w.pairs[2 * b])))
             for u in range(many):
@@ -145,7 +257,7 @@ cdef inline void covered(
                 if kind == MAX:
                     acc[u] = v_add_at(t, acc[u], g, v_iload(t, index_bytes, c.where + (o + u * lanes(t)) * index_bytes, n), number)
                 elif kind == AVG:
-                    acc[u] = v_add(t, acc[u], v_div(t, g, number))
+                    acc[u] = v_fma(t, g, number, acc[u])
                 else:
                     y = fetch(t, whole, <const real *>c.out + o + u * lanes(t), n)
                     x = v_div(t, fetch(t, whole, <const real *>c.x + at_dx + u * lanes(t), n), y)
@@ -156,63 +268,204 @@ cdef inline void covered(
         put(t, whole, <real *>c.dx + at_dx + u * lanes(t), n, acc[u])
 
 
-cdef inline void either(
-    real t, int kind, int index_bytes, bint backward, bint whole, int many, Context *c, i64 image, i64 i, i64 j, i64 channel, i64 n
+cdef inline void covered_by(
+    real t, int index_bytes, int na, int nb, bint whole, int many, Context *c, const Row *rows, const i64 *columns, i64 at, i64 channel, i64 n
 ) noexcept nogil:
-    if backward:
-        covered(t, kind, index_bytes, whole, many, c, image, i, j, channel, n)
+    """As `covered` for a maximum, of an input under na x nb windows, constants; at: its place in dx."""
+    cdef real *dx = <real *>c.dx + at + channel
+    cdef const real *g
+    cdef const char *where
+    cdef i64 o
+    cdef int a, b, u
+    cdef vec number
+    cdef vec acc[MANY]
+    for u in range(many):
+        acc[u] = v_zero()
+        v_prefetch(dx + c.w.size * c.c + u * lanes(t))
+    for a in range(na):
+        for b in range(nb):
+            o = rows[a].windows + columns[2 * b] * c.c + channel
+            g = <const real *>c.g + o
+            where = c.where + o * index_bytes
+            number = v_iset(t, rows[a].tap + columns[2 * b + 1])
+            if a == na - 1 and b == nb - 1:
+                ask(t, index_bytes, many, g + c.w.out * c.c, where + c.w.out * c.c * index_bytes)
+            for u in range(many):
+                acc[u] = v_add_at(
+                    t, acc[u], fetch(t, whole, g + u * lanes(t), n), v_iload(t, index_bytes, where + u * lanes(t) * index_bytes, n), number,
+                )
+    for u in range(many):
+        put(t, whole, dx + u * lanes(t), n, acc[u])
+
+
+cdef inline void gather_channels(
+    real t, int kind, int index_bytes, int na, int nb, bint whole, int many, Context *c, const Row *rows, i64 image, i64 i, i64 j,
+    i64 channel, i64 n,
+) noexcept nogil:
+    if kind == MAX and na and nb:
+        covered_by(
+            t, index_bytes, na, nb, whole, many, c, rows, c.w.pairs + 2 * c.w.ptr[j], ((image * c.h.size + i) * c.w.size + j) * c.c, channel, n,
+        )
     else:
-        window(t, kind, index_bytes, whole, many, c, image, i, j, channel, n)
+        covered(t, kind, index_bytes, whole, many, c, image, i, j, channel, n)
 
 
-cdef inline void run(real t, int kind, int index_bytes, bint backward, Context *c, i64 task) noexcept nogil:
-    """The constants kind, index_bytes and backward leave one path each."""
-    cdef i64 height = c.h.size if backward else c.h.out
-    cdef i64 width = c.w.size if backward else c.w.out
-    cdef i64 row, image, i, j, channel
-    for row in range(task * c.rows, min((task + 1) * c.rows, c.mb * height)):
-        image = row // height
-        i = row - image * height
-        for j in range(width):
+cdef inline void gather_pixel(
+    real t, int kind, int index_bytes, int na, int nb, Context *c, const Row *rows, i64 image, i64 i, i64 j
+) noexcept nogil:
+    cdef i64 channel = 0
+    while kind != LP and channel + MANY * lanes(t) <= c.c:
+        gather_channels(t, kind, index_bytes, na, nb, True, MANY, c, rows, image, i, j, channel, lanes(t))
+        channel += MANY * lanes(t)
+    while channel + lanes(t) <= c.c:
+        gather_channels(t, kind, index_bytes, na, nb, True, 1, c, rows, image, i, j, channel, lanes(t))
+        channel += lanes(t)
+    if channel < c.c:
+        gather_channels(t, kind, index_bytes, na, nb, False, 1, c, rows, image, i, j, channel, c.c - channel)
+
+
+cdef inline void gather_row(real t, int kind, int index_bytes, int na, Context *c, const Row *rows, i64 image, i64 i) noexcept nogil:
+    """na: windows over each input along the columns of the plane, if it is 1 or 2 and kind the maximum; else 0."""
+    cdef i64 j, nb
+    for j in range(c.w.size):
+        nb = c.w.ptr[j + 1] - c.w.ptr[j]
+        if na and nb == 1:
+            gather_pixel(t, kind, index_bytes, na, 1, c, rows, image, i, j)
+        elif na and nb == 2:
+            gather_pixel(t, kind, index_bytes, na, 2, c, rows, image, i, j)
+        else:
+            gather_pixel(t, kind, index_bytes, 0, 0, c, rows, image, i, j)
+
+
+cdef inline void gather_rows(real t, int kind, int index_bytes, Context *c, i64 task) noexcept nogil:
+    cdef Row rows[2]
+    cdef i64 row, image, i, na
+    cdef int a
+    for row in range(task * c.rows, min((task + 1) * c.rows, c.mb * c.h.size)):
+        image = row // c.h.size
+        i = row - image * c.h.size
+        na = c.h.ptr[i + 1] - c.h.ptr[i]
+        for a in range(min(na, 2)):
+            rows[a].windows = (image * c.h.out + c.h.pairs[2 * (c.h.ptr[i] + a)]) * c.w.out * c.c
+            rows[a].tap = c.h.pairs[2 * (c.h.ptr[i] + a) + 1] * c.kw
+        if kind == MAX and index_bytes == 1 and na == 1:
+            gather_row(t, kind, index_bytes, 1, c, rows, image, i)
+        elif kind == MAX and index_bytes == 1 and na == 2:
+            gather_row(t, kind, index_bytes, 2, c, rows, image, i)
+        else:
+            gather_row(t, kind, index_bytes, 0, c, rows, image, i)
+
+
+cdef inline void tile(
+    real t, int kind, int index_bytes, bint whole, int many, Context *c, i64 o, double scale, real *dx, i64 rows, i64 cols, i64 n
+) noexcept nogil:
+    """dx of the rows x cols taps of a window that shares them with no other; o: its place in g and where."""
+    cdef i64 row_step = c.w.size * c.c
+    cdef i64 below = o + c.w.out * c.c
+    cdef real *tap
+    cdef i64 r, s
+    cdef int u
+    cdef vec number
+    cdef vec g[MANY]
+    cdef vec at[MANY]
+    for u in range(many):
+        g[u] = fetch(t, whole, <const real *>c.g + o + u * lanes(t), n)
+        if kind == MAX:
+            at[u] = v_iload(t, index_bytes, c.where + (o + u * lanes(t)) * index_bytes, n)
+        else:
+            g[u] = v_mul(t, g[u], v_set(<real>scale))
+    ask(t, index_bytes, many, <const real *>c.g + below, c.where + below * index_bytes)
+    for r in range(rows):
+        for s in range(cols):
+            tap = dx + r * row_step + s * c.c
+            number = v_iset(t, r * c.kw + s)
+            for u in range(many):
+                v_prefetch(tap + rows * row_step + u * lanes(t))
+                put(t, whole, tap + u * lanes(t), n, v_add_at(t, v_zero(), g[u], at[u], number) if kind == MAX else g[u])
+
+
+cdef inline void zero(real *dx, i64 n) noexcept nogil:
+    memset(dx, 0, n * sizeof(real))
+
+
+cdef inline void tile_rows(real t, int kind, int index_bytes, Context *c, i64 task) noexcept nogil:
+    """Rows of windows; what lies right of them, or below the last ones, is in no window."""
+    cdef i64 width = c.w.size * c.c
+    cdef i64 covered = c.w.lo[c.w.out - 1] + c.w.n[c.w.out - 1]     # columns in windows
+    cdef i64 row, image, i, j, r, channel, rows, cols, o
+    cdef real *first
+    cdef real *dx
+    cdef double scale
+    for row in range(task * c.rows, min((task + 1) * c.rows, c.mb * c.h.out)):
+        image = row // c.h.out
+        i = row - image * c.h.out
+        first = <real *>c.dx + (image * c.h.size + c.h.lo[i]) * width
+        rows = c.h.n[i]
+        for j in range(c.w.out):
+            dx = first + c.w.lo[j] * c.c
+            cols = c.w.n[j]
+            o = (row * c.w.out + j) * c.c
+            scale = 1 / divisor(c, i, j) if kind == AVG else 1.0
             channel = 0
-            while kind != LP and channel + MANY * lanes(t) <= c.c:
-                either(t, kind, index_bytes, backward, True, MANY, c, image, i, j, channel, lanes(t))
+            while channel + MANY * lanes(t) <= c.c:
+                tile(t, kind, index_bytes, True, MANY, c, o + channel, scale, dx + channel, rows, cols, lanes(t))
                 channel += MANY * lanes(t)
             while channel + lanes(t) <= c.c:
-                either(t, kind, index_bytes, backward, True, 1, c, image, i, j, channel, lanes(t))
+                tile(t, kind, index_bytes, True, 1, c, o + channel, scale, dx + channel, rows, cols, lanes(t))
                 channel += lanes(t)
             if channel < c.c:
-                either(t, kind, index_bytes, backward, False, 1, c, image, i, j, channel, c.c - channel)
+                tile(t, kind, index_bytes, False, 1, c, o + channel, scale, dx + channel, rows, cols, c.c - channel)
+        if covered < c.w.size:
+            for r in range(rows):
+                zero(first + r * width + covered * c.c, (c.w.size - covered) * c.c)
+        if i == c.h.out - 1:
+            zero(first + rows * width, (c.h.size - c.h.lo[i] - rows) * width)
+
+
+cdef inline void forward_squares(real t, int kind, int index_bytes, Context *c, i64 task) noexcept nogil:
+    if c.square == 2:
+        forward_rows(t, kind, index_bytes, 2, c, task)
+    elif c.square == 3:
+        forward_rows(t, kind, index_bytes, 3, c, task)
+    else:
+        forward_rows(t, kind, index_bytes, 0, c, task)
 
 
 cdef void forward_task(real t, Context *c, i64 task) noexcept nogil:
     if c.kind == MAX:
         if c.index_bytes == 0:
-            run(t, MAX, 0, False, c, task)
+            forward_squares(t, MAX, 0, c, task)
         elif c.index_bytes == 1:
-            run(t, MAX, 1, False, c, task)
+            forward_squares(t, MAX, 1, c, task)
         else:
-            run(t, MAX, 4, False, c, task)
+            forward_rows(t, MAX, 4, 0, c, task)
     elif c.kind == AVG:
-        run(t, AVG, 0, False, c, task)
+        forward_squares(t, AVG, 0, c, task)
     elif c.kind == SQUARE:
-        run(t, SQUARE, 0, False, c, task)
+        forward_rows(t, SQUARE, 0, 0, c, task)
     else:
-        run(t, LP, 0, False, c, task)
+        forward_rows(t, LP, 0, 0, c, task)
+
+
+cdef inline void backward_rows(real t, int kind, int index_bytes, Context *c, i64 task) noexcept nogil:
+    if c.tiled:
+        tile_rows(t, kind, index_bytes, c, task)
+    else:
+        gather_rows(t, kind, index_bytes, c, task)
 
 
 cdef void backward_task(real t, Context *c, i64 task) noexcept nogil:
     if c.kind == MAX:
         if c.index_bytes == 1:
-            run(t, MAX, 1, True, c, task)
+            backward_rows(t, MAX, 1, c, task)
         else:
-            run(t, MAX, 4, True, c, task)
+            backward_rows(t, MAX, 4, c, task)
     elif c.kind == AVG:
-        run(t, AVG, 0, True, c, task)
+        backward_rows(t, AVG, 0, c, task)
     elif c.kind == SQUARE:
-        run(t, SQUARE, 0, True, c, task)
+        gather_rows(t, SQUARE, 0, c, task)
     else:
-        run(t, LP, 0, True, c, task)
+        gather_rows(t, LP, 0, c, task)
 
 
 cdef void forward_f32(void *c, i64 task, i64 slot) noexcept nogil:
@@ -258,6 +511,10 @@ cdef void describe(Context *c, p, bint double_precision):
     c.override = f[12]
     axis(&c.h, f[2], f[4], at + f[13], at + f[14], at + f[15])
     axis(&c.w, f[3], f[5], at + f[16], at + f[17], at + f[18])
+    c.sh = f[19]
+    c.sw = f[20]
+    c.tiled = f[21]
+    c.square = <int>c.kw if f[6] == f[7] and 2 <= c.kw <= 3 and c.dh == c.dw == 1 else 0
     c.q = 2
     if c.kind == LP:
         c.q = p.norm_type
@@ -266,7 +523,9 @@ cdef void describe(Context *c, p, bint double_precision):
 
 
 cdef void launch(Context *c, bint backward, bint double_precision):
-    cdef i64 height = c.h.size if backward else c.h.out
+    if c.kind > AVG:
+        c.tiled = False
+    cdef i64 height = c.h.size if backward and not c.tiled else c.h.out
     cdef i64 width = c.w.size if backward else c.w.out
     cdef i64 loads = c.h.out * c.w.out * c.taps // max(<i64>1, height) * c.c + width * c.c  # per row of the result
     cdef i64 step = lanes(<double>0) if double_precision else lanes(<float>0)

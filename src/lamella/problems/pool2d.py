@@ -74,16 +74,18 @@ class Pool2dProblem(Problem):
         Taps per row of a window (of the largest one): tap (r, s) of a window has the number r * kw + s, counted from the first one inside the input.
     index_dtype : numpy.dtype
         Of these numbers: uint8 where they fit, int32, int64.
+    tiled : bool
+        Whether the windows lie side by side from the first input on: no input is in two, none between them in none.
     table : int64 array
         For every axis, at the offsets in `geometry`: windows (lo, n, div each one after the other), then ptr, then pairs; see `_axis`.
     """
 
     operation = "pool2d"
     FIELDS = ("mb", "c", "ih", "iw", "oh", "ow", "kh", "kw", "dh", "dw", "kind_number", "index_bytes", "divisor_override") + (
-        "h_windows", "h_ptr", "h_pairs", "w_windows", "w_ptr", "w_pairs",
+        "h_windows", "h_ptr", "h_pairs", "w_windows", "w_ptr", "w_pairs", "sh", "sw", "tiled",
     )  # fmt: skip
     __slots__ = FIELDS + (
-        "kind", "sh", "sw", "ph", "pw", "ceil_mode", "count_include_pad", "norm_type", "indices", "adaptive", "index_dtype", "table",
+        "kind", "ph", "pw", "ceil_mode", "count_include_pad", "norm_type", "indices", "adaptive", "index_dtype", "table",
         "out_shape", "name", "power_divisors",
     )  # fmt: skip
 
@@ -173,9 +175,11 @@ class Pool2dProblem(Problem):
         at = 0
         axes = ((self.ih, self.oh, self.kh, self.sh, self.ph, self.dh), (self.iw, self.ow, self.kw, self.sw, self.pw, self.dw))
         divisors = []
+        self.tiled = self.oh > 0 and self.ow > 0 and self.dh == self.dw == 1
         for axis, arguments in zip("hw", axes):
             lo, n, div, ptr, pairs = _axis(*arguments, self.adaptive, include)
             divisors.append(div)
+            self.tiled = self.tiled and lo[0] == 0 and bool((lo[1:] == lo[:-1] + n[:-1]).all())
             for what, part in (("windows", np.concatenate((lo, n, div))), ("ptr", ptr), ("pairs", pairs.ravel())):
                 setattr(self, f"{axis}_{what}", at)
                 parts.append(part)
