@@ -328,3 +328,46 @@ def test_long_sums_in_float32():
         exact = memory.astype(np.float64).sum((0, 2, 3))
         np.testing.assert_allclose(F.sum(memory, (0, 2, 3)), exact, rtol=1e-6)
         np.testing.assert_allclose(F.sum(memory), exact.sum(), rtol=1e-6)
+
+
+LARGE = (2, 33, 32, 33)  # beyond lamella.memory.LEAST: computed by our kernels
+
+
+@pytest.mark.parametrize("backend", ["cython", "numba", "reference"])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("memory", ["contiguous", "channels-last", "mixed"])
+@pytest.mark.parametrize("name", ["add", "sub", "mul", "truediv"])
+def test_large_arithmetic(name, memory, dtype, backend):
+    x, y = (np.random.default_rng(i).uniform(0.5, 2, LARGE).astype(dtype) for i in range(2))
+    x = x if memory == "contiguous" else channels_last(x)
+    y = channels_last(y) if memory == "channels-last" else y
+    function = getattr(operator, name)
+    with lamella.use_backend(backend):
+        check(lambda a, b: function(a, b) * a, lambda a, b: function(a, b) * a, [x, y], TOLERANCE[dtype])
+
+
+@pytest.mark.parametrize("shapes", [((3, 4), (3, 4)), ((3, 4), (4,)), (LARGE, LARGE)])
+@pytest.mark.parametrize("alpha", [1, -2])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_add_with_relu(dtype, alpha, shapes):
+    arrays = [np.random.default_rng(i).standard_normal(shape).astype(dtype) for i, shape in enumerate(shapes)]
+    arrays[0][0, 0] = -arrays[1].reshape(-1)[0] * alpha if len(shapes[1]) == 1 else arrays[0][0, 0]
+    check(
+        lambda a, b: F.add(a, b, alpha=alpha, activation="relu"),
+        lambda a, b: torch.relu(torch.add(a, b, alpha=alpha)),
+        arrays,
+        TOLERANCE[dtype],
+    )
+    assert isinstance(F.add(*arrays, activation="relu"), np.ndarray)
+    with pytest.raises(ValueError, match="'none' or 'relu'"):
+        F.add(*arrays, activation="tanh")
+    x = np.array([[np.nan, -1.0]], dtype)
+    np.testing.assert_array_equal(F.add(x, x, activation="relu"), np.array([[np.nan, 0]], dtype))
+
+
+def test_gradients_of_a_fork_are_summed_by_the_kernel():
+    """Where a value goes two ways, as in a residual block, its gradients meet in recycled memory."""
+    x = lamella.tensor(channels_last(np.ones(LARGE, np.float32)), requires_grad=True)
+    y = x * 2.0
+    (y * 3.0 + F.relu(y)).backward(channels_last(np.ones(LARGE, np.float32)))
+    assert (x.grad.data == 8).all() and is_channels_last(x.grad.data)

@@ -456,6 +456,7 @@ recording = ContextVar("lamella_recording", default=True)
 cdef object _recording = recording
 cdef object tensor_type = None
 cdef object freed = object()
+cdef object plus = None         # plus(g, dx): the sum of two gradients
 
 
 cdef inline bint records():
@@ -469,6 +470,12 @@ def tensors_are(cls):
     """The class of results."""
     global tensor_type
     tensor_type = cls
+
+
+def sums_by(function):
+    """Who adds two gradients of one array."""
+    global plus
+    plus = function
 
 
 cdef class Operation:
@@ -666,7 +673,7 @@ def backward(Recorded root, g, bint retain_graph):
             if above is None:
                 accumulate(leaf, dx, dx is not g)
             elif above in gradients:
-                gradients[above] = gradients[above] + dx  # never in place: an operation may hand the same array to two parents
+                gradients[above] = plus(gradients[above], dx)  # never in place: an operation may hand the same array to two parents
             else:
                 gradients[above] = dx
         if not retain_graph:

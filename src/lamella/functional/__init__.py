@@ -2,6 +2,8 @@
 
 import sys as _sys
 
+from lamella.core import sums_by as _sums_by
+from lamella.functional._broadcast import plus as _plus
 from lamella.functional.activation import leaky_relu, relu, sigmoid, tanh
 from lamella.functional.conv import conv2d
 from lamella.functional.dropout import dropout
@@ -73,4 +75,5 @@ __all__ = [
     "where",
 ]
 
+_sums_by(_plus)
 _bind(_sys.modules[__name__])

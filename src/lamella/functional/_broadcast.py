@@ -10,6 +10,8 @@ import numpy as np
 
 from lamella.layout import FLOATS, empty_channels_last, is_dense, operand, same_dtype
 from lamella.memory import LEAST, empty_like
+from lamella.problems import ArithmeticProblem
+from lamella.registry import select
 
 add_reduce: Any = np.add.reduce  # np.sum without its detours
 _CHANNELS_LAST = {3: (0, 2, 1), 4: (0, 2, 3, 1), 5: (0, 2, 3, 4, 1)}
@@ -70,6 +72,35 @@ def _recyclable(x: np.ndarray) -> bool:
     return x.nbytes >= LEAST and x.dtype in FLOATS and is_dense(x)
 
 
+_COMPILED: dict[Any, str] = {np.add: "add", np.subtract: "sub", np.multiply: "mul", np.divide: "div"}
+
+
+def arithmetic(function: str, x: np.ndarray, y: np.ndarray, activation: str = "none") -> np.ndarray:
+    """The compiled function of two dense float arrays of one shape, dtype and memory order."""
+    p = ArithmeticProblem.of(x.size, x.dtype, function, activation)
+    out = empty_like(x)
+    select("arithmetic", "forward", p)(p, x, y, out)
+    return out
+
+
+def alike(x: Any, y: Any) -> bool:
+    """Whether `arithmetic` takes them."""
+    return (
+        type(x) is np.ndarray
+        and type(y) is np.ndarray
+        and x.shape == y.shape
+        and x.strides == y.strides
+        and x.dtype == y.dtype
+        and x.dtype in FLOATS
+        and is_dense(x)
+    )
+
+
+def plus(x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """The sum of two gradients."""
+    return binary("add", np.add, x, y)
+
+
 def binary(operation: str, ufunc: Callable[..., Any], x: Any, y: Any, dtype: Any = None) -> np.ndarray:
     """ufunc(x, y), in channels-last memory when any of the two is; silent about infinities and NaN, which propagate.
 
@@ -91,7 +122,8 @@ def binary(operation: str, ufunc: Callable[..., Any], x: Any, y: Any, dtype: Any
                 and x.shape == y.shape
                 and x.dtype is y.dtype
             ):
-                return ufunc(x, y, out=empty_like(x))
+                function = _COMPILED.get(ufunc)
+                return ufunc(x, y, out=empty_like(x)) if function is None else arithmetic(function, x, y)
             out = ufunc(x, y)
         except ValueError as error:
             if "broadcast" not in str(error) and "shape mismatch" not in str(error):

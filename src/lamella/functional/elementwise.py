@@ -1,4 +1,4 @@
-"""Arithmetic, element by element, with NumPy's ufuncs: memory bandwidth is the limit, and they reach it.
+"""Arithmetic, element by element: large arrays of one shape by our kernels, on all threads; the rest by NumPy's ufuncs.
 
 Operands broadcast; the gradient of one that did is summed back to its shape. A result is channels-last when an operand is.
 """
@@ -9,9 +9,11 @@ from typing import Any
 
 import numpy as np
 
-from lamella.functional._broadcast import binary, number, pair, unary, unbroadcast
+from lamella.functional._broadcast import alike, arithmetic, binary, number, pair, unary, unbroadcast
+from lamella.functional.activation import before_activation, relu
 from lamella.layout import FLOATS, operand
-from lamella.tensor import Operation, apply
+from lamella.problems import ArithmeticProblem
+from lamella.tensor import Operation, Tensor, apply
 
 __all__ = ["abs", "add", "clamp", "div", "exp", "log", "maximum", "minimum", "mul", "neg", "pow", "sqrt", "sub", "where"]
 
@@ -48,18 +50,32 @@ def _add_backward(saved: Any, g: np.ndarray, needs: tuple[bool, ...]) -> Gradien
     return dx, dy
 
 
+def _add_relu_forward(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, Any]:
+    out = arithmetic("add", x, y, "relu")
+    return out, (ArithmeticProblem.of(out.size, out.dtype, "add", "relu"), out)
+
+
+def _add_relu_backward(saved: Any, g: np.ndarray, needs: tuple[bool, ...]) -> Gradients:
+    p, out = saved
+    d = before_activation(p, out, g)
+    return d, d
+
+
+_ADD_RELU = Operation("add", _add_relu_forward, _add_relu_backward)
 _ADD = Operation("add", _add_forward, _add_backward)
 _SUB = Operation("sub", _sub_forward, _add_backward)
 
 
-def add(input: Any, other: Any, *, alpha: float = 1) -> Any:
-    """input + alpha * other.
+def add(input: Any, other: Any, *, alpha: float = 1, activation: str = "none") -> Any:
+    """input + alpha * other; then, if asked, ReLU.
 
     Parameters
     ----------
     input, other : array, Tensor or number
         Shapes broadcast.
     alpha : float
+    activation : {"none", "relu"}
+        Applied to the sum; in the same pass where the two have one shape and memory order, as at the end of a residual block.
 
     Returns
     -------
@@ -68,7 +84,7 @@ def add(input: Any, other: Any, *, alpha: float = 1) -> Any:
     Raises
     ------
     ValueError
-        The shapes do not broadcast.
+        The shapes do not broadcast; an activation that is not known.
     TypeError
         float32 meets float64. (Python numbers, single elements, integers and booleans take the dtype of the other operand.)
 
@@ -76,8 +92,14 @@ def add(input: Any, other: Any, *, alpha: float = 1) -> Any:
     --------
     >>> add(np.array([1.0, 2.0]), 10)
     array([11., 12.])
+    >>> add(np.array([1.0, 2.0]), np.array([1.0, -3.0]), activation="relu")
+    array([2., 0.])
     """
-    return apply(_ADD, (input, other), alpha)
+    if activation == "none":
+        return apply(_ADD, (input, other), alpha)
+    ArithmeticProblem.of(0, np.dtype(np.float32), "add", activation)  # refuses what it does not know
+    arrays = (x.data if isinstance(x, Tensor) else x for x in (input, other))
+    return apply(_ADD_RELU, (input, other)) if alpha == 1 and alike(*arrays) else relu(apply(_ADD, (input, other), alpha))
 
 
 def sub(input: Any, other: Any, *, alpha: float = 1) -> Any:

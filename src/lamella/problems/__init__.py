@@ -1,6 +1,7 @@
 """What a kernel is asked to do, apart from the numbers: one small immutable object per kind of geometry."""
 
 from lamella.problems.activation import ACTIVATIONS, ActivationProblem
+from lamella.problems.arithmetic import ArithmeticProblem
 from lamella.problems.base import Problem
 from lamella.problems.batchnorm import BatchNormProblem
 from lamella.problems.conv2d import Conv2dProblem
@@ -13,6 +14,7 @@ from lamella.problems.softmax import SoftmaxProblem
 __all__ = [
     "ACTIVATIONS",
     "ActivationProblem",
+    "ArithmeticProblem",
     "BatchNormProblem",
     "Conv2dProblem",
     "GemmProblem",

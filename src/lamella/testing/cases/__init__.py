@@ -1,10 +1,11 @@
 """The cases that tests and benchmarks share: one module, one ROW, per operation."""
 
-from lamella.testing.cases import activation, batchnorm, conv2d, gemm, optimizer, pool2d, reorder, softmax
+from lamella.testing.cases import activation, arithmetic, batchnorm, conv2d, gemm, optimizer, pool2d, reorder, softmax
 from lamella.testing.cases.base import DTYPE, Row, summed, values
 
 ROWS: dict[str, Row] = {
     "activation": activation.ROW,
+    "arithmetic": arithmetic.ROW,
     "batchnorm": batchnorm.ROW,
     "conv2d": conv2d.ROW,
     "gemm": gemm.ROW,
