@@ -2,6 +2,8 @@
 
 __version__ = "0.1.0"
 
+import os as _os
+
 from lamella import functional, nn, optim, random
 from lamella.creation import arange, empty, eye, full, ones, ones_like, rand, randn, zeros, zeros_like
 from lamella.functional import (
@@ -49,13 +51,15 @@ set_num_threads(_default_num_threads())
 _register_threadpoolctl()
 
 # imported when first used: together they cost more than the rest of the package
-_LAZY_MODULES = ("data", "models", "serialization", "train")
+_LAZY_MODULES = ("data", "models", "serialization", "train", "tuning")
 _LAZY = {
     "save": "serialization",
     "load": "serialization",
     "save_model": "serialization",
     "load_model": "serialization",
     "show_config": "config",
+    "load_tuning": "tuning",
+    "clear_tuning": "tuning",
 }
 
 
@@ -68,6 +72,10 @@ def __getattr__(name: str) -> object:
         value = globals()[name] = getattr(importlib.import_module(f"lamella.{_LAZY[name]}"), name)
         return value
     raise AttributeError(f"module 'lamella' has no attribute {name!r}")
+
+
+if _os.environ.get("LAMELLA_TUNING"):
+    __getattr__("load_tuning")(_os.environ["LAMELLA_TUNING"])  # type: ignore[operator]
 
 
 def __dir__() -> list[str]:

@@ -1,4 +1,4 @@
-"""The command ``lamella``: train, predict, info, check.
+"""The command ``lamella``: train, predict, bench, tune, info, check.
 
 Errors are one line on stderr and exit status 2 (``--traceback`` shows where they come from); Ctrl-C ends with status 130.
 """
@@ -139,6 +139,41 @@ def _parser() -> Parser:
     predict.add_argument("--top", type=_positive, default=3, metavar="K", help="print the K likeliest classes (default: 3)")
     predict.add_argument("--json", action="store_true", help="print everything as JSON")
     predict.set_defaults(run=_predict, threads=None, backend=None)
+
+    bench = commands.add_parser(
+        "bench",
+        parents=[common],
+        help="how fast this machine computes",
+        description="Measure FMA peak and copy bandwidth of this machine, and what share of them lamella's operations reach, beside PyTorch, ONNX Runtime and "
+        "NumPy where they are installed. Leave the machine alone meanwhile.",
+    )
+    bench.add_argument(
+        "--suite", nargs="+", metavar="NAME", help="every case of these suites, instead of some of each; an unknown name lists them"
+    )
+    bench.add_argument("--threads", type=_positive, metavar="N", help="default: the processors this process may use")
+    bench.add_argument("--quick", action="store_true", help="fewer cases and rounds: less than a minute")
+    bench.add_argument("--json", metavar="FILE", help="write every time measured")
+    bench.add_argument("--plot", metavar="FILE", help="draw a roofline (.png, .svg, .pdf)")
+    bench.set_defaults(run=_bench)
+
+    tune = commands.add_parser(
+        "tune",
+        parents=[common],
+        help="measure which kernels are fastest here",
+        description="Time every implementation of each problem of a training step, and write a table for LAMELLA_TUNING or lamella.load_tuning. Nothing is ever "
+        "tuned by itself; a training keeps the table it ran with in its checkpoints. Leave the machine alone meanwhile.",
+    )
+    tune.add_argument("model", nargs="?", metavar="NAME|model.safetensors", help=f"one of {', '.join(MODELS)}, or a saved model")
+    tune.add_argument("--problems", metavar="FILE", help="instead of a model: one problem per line, as lamella.testing.explain prints them")
+    tune.add_argument("--batch-size", type=_positive, nargs="+", default=[64], metavar="N", help="default: 64")
+    tune.add_argument(
+        "--input", type=_positive, nargs=3, metavar=("C", "H", "W"), help="shape of an image (default: 1 28 28, or the saved model's)"
+    )
+    tune.add_argument("--classes", type=_positive, default=10, metavar="N", help="of a named model (default: 10)")
+    tune.add_argument("--rounds", type=_positive, default=7, metavar="N", help="median of so many (default: 7)")
+    tune.add_argument("--threads", type=_positive, metavar="N", help="with which to measure; the choice then holds for any number")
+    tune.add_argument("--out", default="tuning.json", metavar="FILE", help="default: tuning.json")
+    tune.set_defaults(run=_tune)
 
     info = commands.add_parser(
         "info", parents=[common], help="what this installation is and runs on", description="Print what a bug report should hold."
@@ -499,6 +534,58 @@ def _predict(args: argparse.Namespace) -> int:
         best = np.argsort(-p, kind="stable")[: args.top]
         print(f"{name}: " + ", ".join(f"{classes[i]} {p[i]:.4f}" for i in best))
     return 0
+
+
+# bench and tune
+
+
+def _bench(args: argparse.Namespace) -> int:
+    from lamella import bench
+    from lamella.testing.peers.suites import SUITES
+
+    for name in args.suite or []:
+        if name not in SUITES:
+            raise ValueError(f"--suite: expected some of {', '.join(SUITES)}, got {name!r}")
+    bench.run(args.suite, args.threads, args.quick, args.json, args.plot)
+    return 0
+
+
+def _tune(args: argparse.Namespace) -> int:
+    from lamella import tuning
+
+    if (args.model is None) == (args.problems is None):
+        raise ValueError(f"expected either a model ({', '.join(MODELS)}, or a file) or --problems FILE")
+    if args.threads is not None:
+        lamella.set_num_threads(args.threads)
+    found = tuning.read_problems(args.problems) if args.problems else _problems_of_model(args)
+    entries = tuning.tune(found, args.rounds, say=lambda line: print(line, flush=True))
+    tuning.save_tuning(entries, args.out)
+    print(f"{len(entries)} of {len(found)} problems leave a choice; {args.out}; use it: LAMELLA_TUNING={args.out}")
+    return 0
+
+
+def _problems_of_model(args: argparse.Namespace) -> list[Any]:
+    """What a training step on batches of each of the sizes computes."""
+    from lamella import models, tuning
+    from lamella.serialization import load_model
+
+    if args.model in MODELS:
+        channels, height, width = args.input or (1, 28, 28)
+        model = models.create(args.model, in_channels=channels, num_classes=args.classes, image_size=(height, width))
+    else:
+        model = load_model(args.model)
+        arguments = model.architecture["arguments"]
+        size = arguments.get("image_size", 28)
+        channels, height, width = args.input or (arguments.get("in_channels", 1), *((size, size) if isinstance(size, int) else size))
+
+    def step(batch: int) -> None:
+        images = np.random.default_rng(0).standard_normal((batch, channels, height, width)).astype(np.float32)
+        output = model.train()(images)
+        lamella.functional.cross_entropy(output, np.zeros(batch, np.int64)).backward()
+        with lamella.no_grad():
+            model.eval()(images)
+
+    return list(dict.fromkeys(problem for batch in args.batch_size for problem in tuning.used_by(step, batch)))
 
 
 # info

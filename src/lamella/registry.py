@@ -3,14 +3,16 @@
 OPERATIONS holds ONE list of implementations per operation. Those that accept
 the problem are ranked by a cost model of problem and instruction set (never of
 timing or threads, so that runs repeat); list order breaks ties; ``ref`` closes
-every list. A forced backend never falls back to ``ref`` silently.
+every list. Where a user has loaded a table of measurements (lamella.tuning), it
+goes before the cost model. A forced backend never falls back to ``ref`` silently.
 """
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Self
 
@@ -258,15 +260,56 @@ def _allowed(row: Implementation, p: Problem, winograd: bool) -> bool:
     return p.algorithm in ("auto", row.algorithm)
 
 
+# By key, the measured order of implementations, best first (lamella.tuning loads it): it goes before the cost model
+_measured: dict[tuple, dict[str, int]] = {}
+
+
+def tuning_key(operation: str, pass_: str, isa: str, dtype: str, geometry: Iterable[int]) -> tuple:
+    """What a measurement is valid for."""
+    return operation, pass_, isa, dtype, *geometry
+
+
+def measured_order(operation: str, pass_: str, p: Problem) -> dict[str, int]:
+    """Implementation -> its place among those measured, in the tuning table in use; empty where nothing was measured."""
+    return _measured.get(tuning_key(operation, pass_, ISA, p.dtype.name, p.geometry.tolist()), {}) if _measured else {}
+
+
+def order_by(measured: dict[tuple, dict[str, int]]) -> None:
+    """Use these measured orders from now on, and no others."""
+    global _measured
+    _measured = measured
+    forget_choices()
+
+
+@contextlib.contextmanager
+def recorded_choices() -> Iterator[list[tuple[str, str, Problem]]]:
+    """In the block, collect each (operation, pass, problem) a kernel is chosen for, once."""
+    seen: dict[tuple[str, str, Problem], None] = {}
+    found: list[tuple[str, str, Problem]] = []
+
+    def choose(operation: str, pass_: str, p: Problem, *setting: Any) -> Kernel:
+        seen.setdefault((operation, pass_, p))
+        return _select(operation, pass_, p, *setting)
+
+    forget_choices()
+    choose_by(choose)
+    try:
+        yield found
+    finally:
+        choose_by(_select)
+        found += seen
+
+
 def candidates(operation: str, pass_: str, p: Problem, backend: str = "auto", winograd: bool = True) -> list[Implementation]:
-    """The implementations of a backend that accept the problem, best first for this pass."""
+    """The implementations of a backend that accept the problem, best first for this pass: those measured, then by modelled cost."""
     kinds = {"auto": ("user", "cython", "reference")}.get(backend, (backend,))
     accepted = [
         row
         for row in OPERATIONS[operation].implementations
         if row.backend in kinds and row.accepts(p) and (backend == "reference" or _allowed(row, p, winograd))
     ]
-    return sorted(accepted, key=lambda row: (kinds.index(row.backend), row.cost(pass_, p, ISA)))
+    place = measured_order(operation, pass_, p)
+    return sorted(accepted, key=lambda row: (kinds.index(row.backend), place.get(row.name, len(place)), row.cost(pass_, p, ISA)))
 
 
 def _select(operation: str, pass_: str, p: Problem, backend: str, overrides: tuple[tuple[str, str], ...], winograd: bool) -> Kernel:

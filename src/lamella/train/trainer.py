@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from lamella import random, serialization
+from lamella import random, serialization, tuning
 from lamella.functional import cross_entropy
 from lamella.optim.lr_scheduler import OneCycleLR, ReduceLROnPlateau
 from lamella.tensor import Tensor, no_grad
@@ -382,11 +382,11 @@ class Trainer:
         random.set_rng_state(tuple(state_dict["random"]))
 
     def save_checkpoint(self, path: str | os.PathLike) -> None:
-        """Write a checkpoint; a file of that name is replaced in one step."""
-        serialization.save(self.state_dict(), path, {"lamella.kind": "checkpoint"})
+        """Write a checkpoint, with the tuning table in use; a file of that name is replaced in one step."""
+        serialization.save(self.state_dict(), path, {"lamella.kind": "checkpoint", **tuning.metadata()})
 
     def load_checkpoint(self, path: str | os.PathLike) -> None:
-        """Go on from a checkpoint.
+        """Go on from a checkpoint, with the tuning table it was written under (or without one), so that kernels are chosen as before.
 
         Raises
         ------
@@ -400,6 +400,7 @@ class Trainer:
             self.load_state_dict(state)
         except (ValueError, KeyError, TypeError, RuntimeError) as error:
             raise ValueError(f"{path}: expected a checkpoint of this training, got one of another: {error}") from None
+        tuning.restore(serialization.read_metadata(path), str(path))
 
 
 def _right(output: Any, target: Any) -> int | None:

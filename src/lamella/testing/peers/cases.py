@@ -74,12 +74,19 @@ class Step:
     arguments: dict[str, float]
     shapes: tuple[tuple[int, ...], ...]
     words: int
-    flops: float = 0.0
     memory: bool = True
 
     @property
+    def count(self) -> int:
+        return sum(int(np.prod(shape)) for shape in self.shapes)
+
+    @property
     def bytes(self) -> float:
-        return 4.0 * self.words * sum(int(np.prod(shape)) for shape in self.shapes)
+        return 4.0 * self.words * self.count
+
+    @property
+    def flops(self) -> float:
+        return 12.0 * self.count
 
 
 @dataclass(frozen=True)
@@ -149,14 +156,16 @@ def image(
     call: Callable[..., Any],
     how: str,
     words: tuple[float, float],
+    flops: float = 1,
     onnx: tuple[str, dict[str, Any]] | None = None,
     numpy: Callable[..., Any] | None = None,
     memory: bool = True,
 ) -> Case:
-    """An operation on one array of images; `words`: how many floats per element forward and backward read and write."""
+    """An operation on one array of images; `words`: how many floats per element forward and backward read and write; `flops`, per element."""
     n = 4 * float(np.prod(shape))
     moved = {"forward": words[0], "backward": words[1], "both": sum(words)}[how]
-    return Case((shape,), call, bytes=n * moved, how=how, images=(0,), onnx=onnx, numpy=None if how != "forward" else numpy, memory=memory)
+    numpy = numpy if how == "forward" else None
+    return Case((shape,), call, n / 4 * flops, n * moved, how, images=(0,), onnx=onnx, numpy=numpy, memory=memory)
 
 
 def batch_norm(shape: tuple[int, ...], how: str, training: bool = True) -> Case:
@@ -165,6 +174,7 @@ def batch_norm(shape: tuple[int, ...], how: str, training: bool = True) -> Case:
     return Case(
         (shape, (c,), (c,), (c,), (c,)),
         lambda F, x, mean, var, weight, bias: F.batch_norm(x, mean, var, weight, bias, training=training),
+        flops=n / 4 * 7,
         bytes=n * reads[how],
         how=how,
         leaves=(0, 3, 4),
@@ -180,6 +190,7 @@ def softmax(rows: int, classes: int, how: str) -> Case:
     return Case(
         ((rows, classes),),
         lambda F, x: F.softmax(x, -1),
+        flops=5.0 * rows * classes,
         bytes=4.0 * rows * classes * moved,
         how=how,
         onnx=("Softmax", {"axis": -1}),
@@ -190,6 +201,7 @@ def cross_entropy(rows: int, classes: int, how: str) -> Case:
     return Case(
         ((rows, classes), (rows,)),
         lambda F, x, y: F.cross_entropy(x, y),
+        flops=5.0 * rows * classes,
         bytes=4.0 * rows * classes * {"forward": 1, "both": 3}[how],
         how=how,
         fixed={1: np.random.default_rng(0).integers(0, classes, rows)},

@@ -27,6 +27,7 @@ COMPILED = ("torch:contiguous+compiled", "torch:channels_last+compiled")
 ORDINARY, ALONE = "lamella:cython, ordinary numbers", "lamella:cython, 1 thread"
 HOPELESS = 2.0  # what takes so many times the time of its library's best memory format in the first round is not asked again
 SELDOM = 3  # Numba and one thread alone are asked every so many rounds: their figures are means over many cases
+HEAVY = 1e8  # flops from which two threads have to gain as much as the FMA peak does
 SPINNING = 0.01  # seconds until the threads of another pool have gone to sleep
 
 
@@ -61,9 +62,10 @@ class Peer:
         return self.answer()
 
     def close(self) -> None:
-        assert self.process.stdin
+        assert self.process.stdin and self.process.stdout
         self.process.stdin.close()
         self.process.wait(timeout=30)
+        self.process.stdout.close()
 
 
 def available(names: Iterable[str] = PEERS) -> list[str]:
@@ -128,7 +130,7 @@ def compare(suite: str, name: str, peers: list[Peer], rounds: int, seconds: floa
     if denormal:
         ours.ask(prepare=[suite, name], ordinary=True)
         taking[ORDINARY] = (ours, {"ordinary": True})
-    if threads > 1 and case.flops > 1e8:
+    if threads > 1 and case.flops > HEAVY and not case.memory:
         taking[ALONE] = (ours, {"threads": 1})
     times: dict[str, dict[int, float]] = {who: {} for who in taking}
     machine: dict[str, list[float]] = {"peak": [], "bandwidth": [], "peak alone": []}

@@ -10,13 +10,17 @@ from lamella.testing.peers.suites import BARS, EVERYWHERE, Bar
 
 Row = dict[str, Any]
 BEYOND_CACHES = 16e6  # bytes; smaller working sets are not bound by memory
-HEAVY = 1e8  # flops from which two threads have to gain
+
+
+def by_bytes(row: Row) -> bool:
+    """Whether a row is judged by the copy bandwidth rather than the FMA peak: it does little arithmetic per byte."""
+    return bool(row["memory"] or row["flops"] < row["bytes"])
 
 
 def rate(row: Row) -> str:
     """Speed, and the share of what the machine can do."""
     mine = statistics.median(row["times"][US])
-    if row["flops"] and not row["memory"]:
+    if not by_bytes(row):
         return f"{row['flops'] / mine / 1e9:.0f} GF/s, {100 * row['peak']:.0f} % of FMA peak"
     return f"{row['bytes'] / mine / 1e9:.1f} GB/s, {100 * row['copy']:.0f} % of copy"
 
@@ -68,8 +72,8 @@ def figure(bar: Bar, rows: list[Row], best: str = "best") -> tuple[float, str, i
         "peak": (lambda row: row["peak"], rows),
         "copy": (lambda row: row["copy"], [row for row in rows if row["memory"] and row["bytes"] > BEYOND_CACHES]),
         "numba": (lambda row: 1 / row["ratios"][NUMBA][0], [row for row in rows if NUMBA in row["ratios"]]),
-        "scaling": (lambda row: row["scaling"], [row for row in rows if "scaling" in row and row["flops"] > HEAVY]),
-        "least scaling": (lambda row: row["scaling"], [row for row in rows if "scaling" in row and row["flops"] > HEAVY]),
+        "scaling": (lambda row: row["scaling"], [row for row in rows if "scaling" in row]),
+        "least scaling": (lambda row: row["scaling"], [row for row in rows if "scaling" in row]),
     }[bar.figure]
     reduce = _least if bar.figure in ("least", "peak", "copy", "least scaling") else _mean
     return reduce([select(row) for row in those], [row["case"] for row in those])

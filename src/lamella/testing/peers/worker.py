@@ -11,7 +11,6 @@ from __future__ import annotations
 import json
 import os
 import sys
-import time
 from collections.abc import Callable
 from functools import partial
 from types import SimpleNamespace
@@ -19,12 +18,11 @@ from typing import Any
 
 import numpy as np
 
-from lamella.kernels._common import probe
+from lamella.testing.measure import machine, sample, timed
 from lamella.testing.peers.cases import Case, Step, Training, noise
 from lamella.testing.peers.suites import SUITES
 
 Call = Callable[[], Any]
-SAMPLES = 4096
 
 
 def training(
@@ -227,51 +225,8 @@ def samples(result: Any) -> list[Any]:
         if x is None:
             continue
         array = np.atleast_1d(x.detach().numpy() if hasattr(x, "detach") else x.numpy() if hasattr(x, "numpy") else x)
-        where = np.linspace(0, array.size - 1, min(array.size, SAMPLES)).astype(np.int64)
-        out.append([list(array.shape), array[np.unravel_index(where, array.shape)].astype(float).ravel().tolist()])
+        out.append([list(array.shape), sample(array).tolist()])
     return out
-
-
-def machine(threads: int, nbytes: int) -> dict[str, float]:
-    """FMA peak (flop/s, float32), and bytes read and written per second by a copy of that working set; ordinary stores, the better of two."""
-    to, origin = _buffers(max(nbytes // 2, 1 << 16))
-    probe.copy(threads, to, origin)
-    times = max(1, (1 << 23) // origin.nbytes)  # a small copy is repeated until it takes some time
-
-    def copies() -> float:
-        return sum(probe.copy(threads, to, origin) for _ in range(times)) / times
-
-    best = 0.0
-    for _ in range(2):
-        total, flops, seconds = probe.peak(threads, 2)
-        assert 2 * total == flops
-        best = max(best, flops / seconds)
-    return {"peak": best, "bandwidth": 2 * origin.nbytes / min(copies(), copies())}
-
-
-_kept: dict[int, tuple[np.ndarray, np.ndarray]] = {}
-
-
-def _buffers(nbytes: int) -> tuple[np.ndarray, np.ndarray]:
-    if nbytes not in _kept:
-        _kept.clear()
-        _kept[nbytes] = np.zeros(nbytes, np.uint8), np.ones(nbytes, np.uint8)
-    return _kept[nbytes]
-
-
-def timed(call: Call, seconds: float) -> float:
-    """Seconds per call, of calls that take about that long together; a short one is called once before."""
-    start = time.perf_counter()
-    call()
-    once = time.perf_counter() - start
-    if once >= seconds:
-        return once
-    count = max(1, round(seconds / max(once, 1e-7)))
-    span = range(count)
-    start = time.perf_counter()
-    for _ in span:
-        call()
-    return (time.perf_counter() - start) / count
 
 
 def main(peer: str, threads: int) -> None:
