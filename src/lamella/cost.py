@@ -67,7 +67,7 @@ def conv2d_lanes(pass_: str, p: Conv2dProblem, isa: str) -> float:
     fma = rows * columns * depth * channels / (2 * lanes)
     moved = p.mb * (p.ic * p.ih * p.iw + p.oc * p.oh * p.ow)
     gap = -(-columns // lanes) * lanes / columns if pass_ == "backward_weight" else (columns + p.dw * (p.kw - 1)) / columns
-    cycles = share * (0.9 * fma + 0.3 * moved) + (1 - share) * (1.1 * gap * fma + 0.9 * moved)
+    cycles = share * (0.72 * fma + 0.24 * moved) + (1 - share) * (0.88 * gap * fma + 0.72 * moved)
     if pass_ == "backward_weight":
-        return cycles + 0.6 * fma + 20 * depth * channels
+        return cycles + 0.5 * fma + 16 * depth * channels
     return cycles

@@ -100,6 +100,7 @@ OPERATIONS: dict[str, Operation] = {
     "conv2d": Operation(
         {"forward": "x w b | out", "backward_input": "g w | dx", "backward_weight": "x g | dw db"},
         [
+            Implementation("cy_depthwise3x3", accepts=lambda p: p.groups == p.ic == p.oc and (p.kh, p.kw) == (3, 3)),
             Implementation("cy_depthwise", accepts=lambda p: p.groups == p.ic == p.oc),
             Implementation("cy_direct", cost=cost.conv2d_direct),
             Implementation("cy_im2col", cost=cost.conv2d_im2col),
