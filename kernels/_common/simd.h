@@ -43,6 +43,24 @@ typedef lm_vec lm_unaligned __attribute__((aligned(1), may_alias));
 LM_INLINE lm_vec lm_zero(void) { return (lm_vec){}; }
 LM_INLINE lm_vec lm_load(const void *p) { return *(const lm_unaligned *)p; }
 LM_INLINE void lm_store(void *p, lm_vec v) { *(lm_unaligned *)p = v; }
+/* A store past the caches, for results too large to stay there: memory is not read before it is written. p is aligned to a register;
+ * lm_fence makes such stores visible to other threads. */
+#if defined(__AVX512F__)
+LM_INLINE void lm_stream(void *p, lm_vec v) { _mm512_stream_ps(p, (__m512)v); }
+#elif defined(__AVX2__)
+LM_INLINE void lm_stream(void *p, lm_vec v) { _mm256_stream_ps(p, (__m256)v); }
+#elif defined(__SSE2__)
+LM_INLINE void lm_stream(void *p, lm_vec v) { _mm_stream_ps(p, (__m128)v); }
+#else
+LM_INLINE void lm_stream(void *p, lm_vec v) { lm_store(p, v); }
+#endif
+#if defined(__SSE2__)
+LM_INLINE void lm_fence(void) { _mm_sfence(); }
+#else
+LM_INLINE void lm_fence(void) {}
+#endif
+/* Asks for a line that will be read soon; p may be any address. */
+LM_INLINE void lm_prefetch(const void *p) { __builtin_prefetch(p, 0, 2); }
 /* The value, in one register from here on: after a loop over doubles GCC otherwise keeps the accumulators twice and spills them. */
 #if defined(__AVX512F__)
 LM_INLINE lm_vec lm_pin(lm_vec v) { __asm__("" : "+v"(v)); return v; }

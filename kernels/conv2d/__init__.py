@@ -19,6 +19,7 @@ of (v, u), each with the taps that hit it: no multiplication by inserted zeros.
 | cy_im2col | tiles over all pixels, gathered into panels while packing: never a whole im2col matrix | small images, many channels |
 | cy_lanes | images or pixels are the lanes | up to 16 channels |
 | cy_depthwise | channels are the lanes | groups = channels in = channels out |
+| cy_depthwise3x3 | the same in place, a tile of pixels by a register | 3 x 3, stride 1 or 2 |
 | nb_direct | the same as cy_direct | numba |
 | nb_im2col | the same as cy_im2col, packed in rows | numba |
 """

@@ -10,6 +10,7 @@ Tile     forward, backward_input: 2 rows x 4 columns of pixels x 1 register of c
          backward_weight: 9 taps x 1 register of channels, summed over columns, 4 at a time: 22 loads for 36 FMA
 
 Loops    tasks: image, band of rows; backward_input at stride 2 does all four gathers of a band, so that g is read once from memory
+         results of 4 MB and more are stored past the caches
          rows, columns of the tile, registers of channels: channels innermost, because they are what lies side by side in memory
          backward_weight: tasks are chunks of bands with a private dw each, added in order afterwards; rows, blocks of columns, registers of
          channels, columns
@@ -22,7 +23,9 @@ cimport numpy as cnp
 from libc.string cimport memset
 
 from lamella.kernels._common.pool cimport ANY_SLOTS, parallel_for
-from lamella.kernels._common.simd cimport LM_VB, lanes, v_add, v_fma, v_load, v_load_n, v_store, v_store_n, v_zero, vec
+from lamella.kernels._common.simd cimport (
+    LM_VB, lanes, v_add, v_fence, v_fma, v_load, v_load_n, v_prefetch, v_store, v_store_n, v_stream, v_zero, vec,
+)
 from lamella.kernels._common.tile cimport ACT_NONE, BIAS_COLUMN, Epilogue, finish, plain
 from lamella.kernels._common.types cimport i64, real
 from lamella.kernels.conv2d.gather cimport IC, IH, IW, MB, OH, OW, SH, Gather, aligned, backward_gather, ceil_div, epilogue, forward_gather
@@ -34,6 +37,7 @@ cdef enum:
     UNITS = 16              # tasks wanted at least
     BLOCK = 8               # columns over which backward_weight sums in registers
     BAND = 192 * 1024       # bytes of source per task
+    STREAM = 4 << 20        # bytes of results from which on they go past the caches
 
 
 cdef struct Gathered:
@@ -49,9 +53,11 @@ cdef struct Depthwise:
     i64 item
     i64 channels
     i64 stride
+    i64 rows                # of the largest gather
     i64 band_rows, bands
     Epilogue e
     const char *zeros       # a line
+    bint stream             # results go past the caches
     i64 chunks
     char *private_
     i64 tables[4][27]
@@ -78,7 +84,7 @@ cdef inline void row_of_tile(
 
 cdef inline void tile(
     real t, int rows, int kh, int kw, int s, const real **x, i64 at, i64 channels, const real *wp, real *c, i64 row, i64 column,
-    const Epilogue *e,
+    const Epilogue *e, bint stream,
 ) noexcept nogil:
     """rows x columns_of() pixels of one register of channels, which source row i begins at x[i] + at."""
     cdef vec acc[8]
@@ -99,7 +105,10 @@ cdef inline void tile(
         for q in range(columns_of()):
             if e.act != ACT_NONE or e.bias_kind == BIAS_COLUMN:
                 acc[r * columns_of() + q] = finish(t, acc[r * columns_of() + q], e, c, lanes(t), 0, 0)
-            v_store(c + r * row + q * column, acc[r * columns_of() + q])
+            if stream:
+                v_stream(c + r * row + q * column, acc[r * columns_of() + q])
+            else:
+                v_store(c + r * row + q * column, acc[r * columns_of() + q])
 
 
 cdef inline void pixel(
@@ -129,9 +138,12 @@ cdef inline void rows_run(
         for j in range(whole // lanes(t)):
             if e.bias_kind == BIAS_COLUMN:
                 e.bias = <const real *>d.e.bias + j * lanes(t)
+            for r in range(rows * s):           # the lines that the next rows will read first
+                for k in range(columns_of() * s):
+                    v_prefetch(x[kh - 1 + (rows - 1) * s] + ((r + 1) * v.width + start * s + k) * d.channels + j * lanes(t))
             tile(
                 t, rows, kh, kw, s, x, start * s * d.channels + j * lanes(t), d.channels, wp + j * lanes(t),
-                dst + start * v.dst_column + j * lanes(t), v.dst_row, v.dst_column, &e,
+                dst + start * v.dst_column + j * lanes(t), v.dst_row, v.dst_column, &e, d.stream,
             )
         q = start + columns_of()
     for i in range(v.columns):
@@ -157,39 +169,42 @@ cdef inline const real *source_row(real t, Depthwise *d, Gather *v, i64 image, i
     return line + v.x_low * d.channels
 
 
-cdef void band_task(real t, Depthwise *d, i64 task, i64 slot) noexcept nogil:
-    cdef i64 image = task // d.bands
-    cdef Gathered *a
-    cdef Gather *v
+cdef inline void rows_of_part(real t, Depthwise *d, Gathered *a, i64 image, i64 r, int rows) noexcept nogil:
+    """`rows` rows of one gather, from r on."""
+    cdef Gather *v = &a.v
     cdef const real *x[4]
-    cdef real *dst
-    cdef i64 r, behind, i
+    cdef real *dst = <real *>v.dst + v.dst_first + image * v.dst_image + r * v.dst_row
+    cdef i64 i
+    for i in range(a.kh + rows - 1):
+        x[i] = source_row(t, d, v, image, r * v.sy + v.y_low + i)
+    if rows == 2:
+        rows_run(t, 2, 3, 3, 1, d, a, x, dst)
+    elif v.sy == 2:
+        rows_run(t, 1, 3, 3, 2, d, a, x, dst)
+    elif a.kh == 3:
+        rows_run(t, 1, 3, 3, 1, d, a, x, dst)
+    elif a.kh == 2 and a.kw == 2:
+        rows_run(t, 1, 2, 2, 1, d, a, x, dst)
+    elif a.kh == 2:
+        rows_run(t, 1, 2, 1, 1, d, a, x, dst)
+    elif a.kw == 2:
+        rows_run(t, 1, 1, 2, 1, d, a, x, dst)
+    else:
+        rows_run(t, 1, 1, 1, 1, d, a, x, dst)
+
+
+cdef void band_task(real t, Depthwise *d, i64 task, i64 slot) noexcept nogil:
+    cdef i64 r = task % d.bands * d.band_rows
+    cdef i64 behind = min(d.rows, r + d.band_rows)
     cdef int part, rows
-    for part in range(d.count):
-        a = &d.parts[part]
-        v = &a.v
-        r = task % d.bands * d.band_rows
-        behind = min(v.rows, r + d.band_rows)
-        while r < behind:
-            rows = 2 if d.stride == 1 and r + 1 < behind else 1
-            dst = <real *>v.dst + v.dst_first + image * v.dst_image + r * v.dst_row
-            for i in range(a.kh + rows - 1):
-                x[i] = source_row(t, d, v, image, r * v.sy + v.y_low + i)
-            if rows == 2:
-                rows_run(t, 2, 3, 3, 1, d, a, x, dst)
-            elif v.sy == 2:
-                rows_run(t, 1, 3, 3, 2, d, a, x, dst)
-            elif a.kh == 3:
-                rows_run(t, 1, 3, 3, 1, d, a, x, dst)
-            elif a.kh == 2 and a.kw == 2:
-                rows_run(t, 1, 2, 2, 1, d, a, x, dst)
-            elif a.kh == 2:
-                rows_run(t, 1, 2, 1, 1, d, a, x, dst)
-            elif a.kw == 2:
-                rows_run(t, 1, 1, 2, 1, d, a, x, dst)
-            else:
-                rows_run(t, 1, 1, 1, 1, d, a, x, dst)
-            r += rows
+    while r < behind:
+        rows = 2 if d.stride == 1 and r + 1 < behind else 1
+        for part in range(d.count):
+            if r < d.parts[part].v.rows:
+                rows_of_part(t, d, &d.parts[part], task // d.bands, r, rows)
+        r += rows
+    if d.stream:
+        v_fence()
 
 
 cdef inline void sums_block(
@@ -327,7 +342,7 @@ cdef void plan(Depthwise *d, const i64 *p, bint double_precision, bint backward)
     """The gathers that have pixels, and bands of their rows."""
     cdef Gathered *a
     cdef Gather *v
-    cdef i64 x, y, row, rows = 0
+    cdef i64 x, y, row
     memset(d, 0, sizeof(Depthwise))
     d.double_precision = double_precision
     d.item = 8 if double_precision else 4
@@ -351,13 +366,14 @@ cdef void plan(Depthwise *d, const i64 *p, bint double_precision, bint backward)
             a.kw = v.x_high - v.x_low + 1
             a.first = min(max(ceil_div(-v.x_low, v.sx), <i64>0), v.columns)
             a.behind = max(a.first, min(v.columns, (v.width - 1 - v.x_high) // v.sx + 1 if v.width > v.x_high else 0))
-            rows = max(rows, v.rows)
+            d.rows = max(d.rows, v.rows)
             d.count += 1
     v = &d.parts[0].v
     row = v.sy * v.width * d.channels * d.item
-    d.band_rows = max(<i64>2, min(BAND // max(row, <i64>1), ceil_div(rows * v.mb, UNITS)) // 2 * 2)
-    d.bands = ceil_div(rows, d.band_rows)
+    d.band_rows = max(<i64>2, min(BAND // max(row, <i64>1), ceil_div(d.rows * v.mb, UNITS)) // 2 * 2)
+    d.bands = ceil_div(d.rows, d.band_rows)
     d.chunks = max(<i64>1, min(<i64>CHUNKS, v.mb * v.rows))
+    d.stream = p[MB] * d.channels * d.item * (p[IH] * p[IW] if backward else p[OH] * p[OW]) >= STREAM
 
 
 cdef i64 zeros_bytes(Depthwise *d) noexcept nogil:
@@ -385,6 +401,7 @@ cdef void run_gathers(Depthwise *d, const i64 *p) noexcept nogil:
         pack(<double>0, d)
     else:
         pack(<float>0, d)
+    d.stream = d.stream and <i64>d.parts[0].v.dst % LM_VB == 0 and d.channels * d.item % LM_VB == 0
     parallel_for(band_f64 if d.double_precision else band_f32, d, p[MB] * d.bands, nanoseconds(d, p), ANY_SLOTS)
 
 
