@@ -20,8 +20,10 @@ of (v, u), each with the taps that hit it: no multiplication by inserted zeros.
 | cy_lanes | images or pixels are the lanes | up to 16 channels |
 | cy_depthwise | channels are the lanes | groups = channels in = channels out |
 | cy_depthwise3x3 | the same in place, a tile of pixels by a register | 3 x 3, stride 1 or 2 |
+| nb_depthwise | as cy_depthwise3x3, for every filter | numba |
 | nb_direct | the same as cy_direct | numba |
 | nb_im2col | the same as cy_im2col, packed in rows | numba |
+| nb_lanes | as cy_lanes, images only | numba |
 """
 
 from lamella.kernels import implementations
