@@ -157,7 +157,7 @@ def test_algorithm_forces_one_under_either_backend():
 
 def test_algorithm_is_refused_where_it_does_not_apply():
     x, w = np.ones((1, 8, 9, 9), "f"), np.ones((8, 8, 3, 3), "f")
-    with pytest.raises(ValueError, match="algorithm must be auto or one of depthwise, .*got 'fft'"):
+    with pytest.raises(ValueError, match="algorithm must be auto or one of depthwise3x3, .*got 'fft'"):
         F.conv2d(x, w, algorithm="fft")
     with pytest.raises(ValueError, match="algorithm='depthwise' of the backend 'auto' does not apply"):
         F.conv2d(x, w, algorithm="depthwise")

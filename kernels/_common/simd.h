@@ -59,8 +59,6 @@ LM_INLINE void lm_fence(void) { _mm_sfence(); }
 #else
 LM_INLINE void lm_fence(void) {}
 #endif
-/* Asks for a line that will be read soon; p may be any address. */
-LM_INLINE void lm_prefetch(const void *p) { __builtin_prefetch(p, 0, 2); }
 /* The value, in one register from here on: after a loop over doubles GCC otherwise keeps the accumulators twice and spills them. */
 #if defined(__AVX512F__)
 LM_INLINE lm_vec lm_pin(lm_vec v) { __asm__("" : "+v"(v)); return v; }

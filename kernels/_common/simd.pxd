@@ -15,7 +15,6 @@ cdef extern from "simd.h" nogil:
     void v_store "lm_store"(void *, vec) noexcept
     void v_stream "lm_stream"(void *, vec) noexcept
     void v_fence "lm_fence"() noexcept
-    void v_prefetch "lm_prefetch"(const void *) noexcept
     vec v_pin "lm_pin"(vec) noexcept
     void v_prefetch "lm_prefetch"(const void *) noexcept
     vec v_and "lm_and"(vec, vec) noexcept
