@@ -3,6 +3,7 @@
 import csv
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -285,7 +286,7 @@ def test_info_and_help(capsys):
     assert lamella.__version__ in out and "instruction set" in out and np.__version__ in out
     assert main(["info", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["threads"] == lamella.get_num_threads()
-    for argv in (["--help"], ["train", "--help"], ["predict", "--help"], ["check", "--help"], ["--version"]):
+    for argv in (["--help"], ["train", "--help"], ["predict", "--help"], ["warmup", "--help"], ["check", "--help"], ["--version"]):
         with pytest.raises(SystemExit) as stop:
             main(argv)
         assert stop.value.code == 0
@@ -301,3 +302,13 @@ def test_help_is_quick_and_light():
     code = "import sys; from lamella.cli import main\ntry: main(['train', '--help'])\nexcept SystemExit: pass\nprint(*sys.modules, file=sys.stderr)"
     modules = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stderr.split()
     assert not {"numba", "matplotlib", "tqdm", "pooch", "PIL", "torch"} & set(modules)
+
+
+def test_warmup_compiles_once(tmp_path):
+    pytest.importorskip("numba")
+    environment = {**os.environ, "NUMBA_CACHE_DIR": str(tmp_path)}
+    command = [sys.executable, "-m", "lamella", "warmup", "--model", "mlp", "--batch-size", "4"]
+    first, second = (subprocess.run(command, capture_output=True, text=True, check=True, env=environment).stdout for _ in range(2))
+    (made,) = re.findall(r"^(\d+) functions compiled in [\d.]+ s, 0 from the cache", first, re.M)
+    assert int(made) > 5 and "gemm.nb_packed.block_task" in first
+    assert f"0 functions compiled in 0.0 s, {made} from the cache" in second

@@ -28,6 +28,7 @@ import hashlib
 from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
+from time import perf_counter
 from types import BuiltinFunctionType, FunctionType, ModuleType
 
 import numpy as np
@@ -82,8 +83,21 @@ def _rename(function):
     return name
 
 
+@dataclass(frozen=True)
+class Compilation:
+    """A function that this process compiled, or took from the cache."""
+
+    name: str
+    seconds: float
+    cached: bool
+
+
+history: list[Compilation] = []  # of this process, for `lamella warmup`
+
+
 def compiled(function, signature):
     """Compile a function with a C signature, or take it from the cache; its machine address is `.address`."""
+    start, described = perf_counter(), f"{function.__module__.removeprefix('lamella.kernels.')}.{function.__qualname__.partition('.')[0]}"
     name = _rename(function)
     result = CFunc(function, (signature.args, signature.return_type), {}, {"nopython": True, **OPTIONS})
     try:
@@ -92,6 +106,7 @@ def compiled(function, signature):
     except RuntimeError:  # no folder to write to, neither beside the file nor in the user's cache: compiled anew in every process
         pass
     result.compile()
+    history.append(Compilation(described, perf_counter() - start, bool(result.cache_hits)))
     return result
 
 

@@ -28,7 +28,7 @@ def sgd_update(dtype, momentum):
     v, real = simd(dtype), dtype.type
     lanes = v.lanes
 
-    @inline(forceinline=True)
+    @inline
     def some(g, param, buf, left, scale, lr, mu, take, decay, decays, nesterov):
         """At most one register."""
         w = v.load_n(param, left)
@@ -60,7 +60,7 @@ def adam_update(dtype, amsgrad):
     v, real = simd(dtype), dtype.type
     lanes = v.lanes
 
-    @inline(forceinline=True)
+    @inline
     def some(g, param, pm, pv, pu, left, scale, take1, beta2, take2, decay, keep, step, correction, eps, decays, decoupled):
         """At most one register."""
         w = v.load_n(param, left)

@@ -1,4 +1,4 @@
-"""The command ``lamella``: train, predict, bench, tune, info, check.
+"""The command ``lamella``: train, predict, bench, tune, warmup, info, check.
 
 Errors are one line on stderr and exit status 2 (``--traceback`` shows where they come from); Ctrl-C ends with status 130.
 """
@@ -53,6 +53,7 @@ MAY_CHANGE = {
     "quiet",
     "resume",
 }  # when a run is resumed: what does not change its numbers, or its user wants
+EVALUATED_AT_ONCE = 250  # images
 CHECKPOINT, METRICS = "checkpoint.safetensors", "metrics.json"
 
 
@@ -180,6 +181,20 @@ def _parser() -> Parser:
     )
     info.add_argument("--json", action="store_true", help="as JSON")
     info.set_defaults(run=_info)
+    warmup = commands.add_parser(
+        "warmup",
+        parents=[common],
+        help="compile Numba's kernels ahead of their first use",
+        description="Compile what the Numba backend needs and keep it on disk (in NUMBA_CACHE_DIR, or beside the kernels): for every operation, or for the "
+        "training and evaluation of a model on 28 x 28 images. A second time takes seconds. What is kept is valid for these sources, this instruction "
+        "set and this processor, and is compiled anew otherwise.",
+    )
+    what = warmup.add_mutually_exclusive_group()
+    what.add_argument("--model", choices=MODELS, help="only what this model needs")
+    what.add_argument("--all", action="store_true", help="every operation, with all its edges (default)")
+    warmup.add_argument("--batch-size", type=_positive, default=DEFAULTS["batch_size"], metavar="N", help="of --model (default: 64)")
+    warmup.add_argument("--dtype", choices=("float32", "float64", "both"), default="float32", help="default: float32")
+    warmup.set_defaults(run=_warmup)
     commands.add_parser("check", add_help=False, help="prove every kernel of this installation against the reference")
     return parser
 
@@ -227,6 +242,64 @@ def _compute(args: Any) -> None:
         lamella.use_backend(args.backend)
     if args.threads is not None:
         lamella.set_num_threads(args.threads)
+
+
+# warmup
+
+
+def _model_units(name: str, batch: int, dtype: str) -> list[tuple[str, Callable[[], Any]]]:
+    """A training step and an evaluation, as `lamella train` does them."""
+    from lamella import functional, models, optim
+
+    model = models.create(name, in_channels=1, num_classes=10, image_size=28)
+    model.to(np.dtype(dtype))
+    optimizer = optim.AdamW(model.parameters())
+
+    def step() -> None:
+        model.train()
+        images, labels = np.zeros((batch, 1, 28, 28), dtype), np.zeros(batch, np.int64)
+        functional.cross_entropy(model(lamella.Tensor(images)), labels).backward()
+        optimizer.step()
+
+    def evaluate() -> None:
+        model.eval()
+        with lamella.no_grad():
+            model(lamella.Tensor(np.zeros((EVALUATED_AT_ONCE, 1, 28, 28), dtype)))
+
+    return [(f"{name}: a training step", step), (f"{name}: evaluation", evaluate)]
+
+
+def _warmup(args: Any) -> int:
+    from lamella.testing.warmup import every_kernel, warm
+
+    lamella.use_backend("numba")
+    dtypes = ("float32", "float64") if args.dtype == "both" else (args.dtype,)
+    units = [unit for dtype in dtypes for unit in (_model_units(args.model, args.batch_size, dtype) if args.model else every_kernel(dtype))]
+    try:
+        from tqdm import tqdm
+    except ImportError:
+        tqdm = None
+    bar = (
+        tqdm(total=len(units), leave=False, bar_format="{desc:32} {percentage:3.0f}%|{bar:24}| {elapsed} gone")
+        if tqdm and sys.stderr.isatty()
+        else None
+    )
+    shown = ""
+
+    def progress(name: str) -> None:
+        nonlocal shown
+        if bar is not None:
+            bar.set_description_str(name)
+            bar.update()
+        elif name != shown:
+            print(name, file=sys.stderr)
+        shown = name
+
+    report = warm(units, progress)
+    if bar is not None:
+        bar.close()
+    print(report)
+    return 0
 
 
 # train
@@ -356,7 +429,7 @@ def _train(args: argparse.Namespace) -> int:
         train, valid = random_split(images, [0.9, 0.1])
         callbacks.append(EarlyStopping("val_loss", options.patience))
     loader = DataLoader(train, min(options.batch_size, len(train)), shuffle=True, drop_last=True, num_workers=options.workers)
-    valid_loader, test_loader = DataLoader(valid, 250, num_workers=options.workers), DataLoader(test, 250)
+    valid_loader, test_loader = DataLoader(valid, EVALUATED_AT_ONCE, num_workers=options.workers), DataLoader(test, EVALUATED_AT_ONCE)
     optimizer = _optimizer(options, model)
     scheduler, per = _scheduler(options, optimizer, len(loader))
     config = {"options": {**vars(options), "out": str(out), "resume": None}, "environment": get_config()}
