@@ -26,6 +26,7 @@ def settings():
 SMALL = {
     "5x5 1-6@28 b1 forward": "conv-lenet",
     "relu of 16": "overhead",
+    "train b128 64@8 backward": "batchnorm",
     "softmax 128x10 backward": "softmax",
     "SGD momentum resnet20": "optimizer",
 }
@@ -49,9 +50,9 @@ def test_brief_cases_exist():
 def test_pytorch_is_asked_for_the_same(name, suite):
     pytest.importorskip("torch")
     case = SUITES[suite]()[name]
-    ours = worker.samples(worker.Lamella("cython", 2).bind(case)())
+    ours = worker.samples(worker.Lamella("cython", 2).bind(case))
     for how in ("contiguous", "channels_last"):
-        race._same(name, "PyTorch", worker.samples(worker.Torch(how, 2).bind(case)()), ours)
+        race._same(name, "PyTorch", worker.samples(worker.Torch(how, 2).bind(case)), ours)
 
 
 @pytest.mark.parametrize("name", ["5x5 1-6@28 b1 forward", "max 2x2 b64 6@28 forward", "64x64x64", "softmax 128x10 forward"])
@@ -59,7 +60,7 @@ def test_onnx_runtime_is_asked_for_the_same(name):
     pytest.importorskip("onnxruntime")
     case = next(cases[name] for suite in SUITES.values() if name in (cases := suite()))
     ours, theirs = worker.Lamella("cython", 2), worker.OnnxRuntime("", 1)
-    race._same(name, "ONNX Runtime", worker.samples(theirs.bind(case)()), worker.samples(ours.bind(case)()))
+    race._same(name, "ONNX Runtime", worker.samples(theirs.bind(case)), worker.samples(ours.bind(case)))
 
 
 def test_onnx_bytes():
@@ -91,9 +92,9 @@ def test_a_difference_is_noticed():
     wrong = x.copy()
     wrong[1, 2] += 1
     with pytest.raises(RuntimeError, match="computes something else"):
-        race._same("a case", "other", worker.samples(wrong), worker.samples(x))
+        race._same("a case", "other", worker.samples(lambda: wrong), worker.samples(lambda: x))
     with pytest.raises(RuntimeError, match="computes something else"):
-        race._same("a case", "other", worker.samples(x.T), worker.samples(x))
+        race._same("a case", "other", worker.samples(lambda: x.T), worker.samples(lambda: x))
 
 
 def rows(*speeds):

@@ -75,6 +75,10 @@ def both(case: Case, functional: Any, arrays: list[Any], g: Any) -> Call:
     return call
 
 
+class Gradients(partial):
+    """A call of an operation's backward function, whose last argument says which gradients count."""
+
+
 class Lamella:
     def __init__(self, backend: str, threads: int):
         import lamella
@@ -104,7 +108,7 @@ class Lamella:
         if case.how == "both":
             return both(case, functional, arrays, lamella.Tensor(g))
         node = y._node
-        return partial(node.operation.backward, node.saved, g, node.needs)
+        return Gradients(node.operation.backward, node.saved, g, node.needs)
 
     def threads(self, count: int) -> None:
         self.lamella.set_num_threads(count)
@@ -218,8 +222,11 @@ class NumPy:
 LIBRARIES: dict[str, Callable[[str, int], Any]] = {"lamella": Lamella, "torch": Torch, "onnxruntime": OnnxRuntime, "numpy": NumPy}
 
 
-def samples(result: Any) -> list[Any]:
-    """Of each array of a result its shape and some of its values, spread over it."""
+def samples(call: Call) -> list[Any]:
+    """Call; of each array of the result its shape and some of its values, spread over it."""
+    result = call()
+    if isinstance(call, Gradients):
+        result = [x for x, needed in zip(result, call.args[-1]) if needed]
     out: list[Any] = []
     for x in result if isinstance(result, (tuple, list)) else [result]:
         if x is None:
@@ -244,7 +251,7 @@ def main(peer: str, threads: int) -> None:
             case = SUITES[suite]()[case_name]
             calls = {} if not ordinary else calls
             call = calls[ordinary] = library.bind(case.ordinary if ordinary else case)
-            answer = None if call is None else samples(call())
+            answer = None if call is None else samples(call)
         elif "time" in request:
             call = calls[ordinary]
             assert call is not None
