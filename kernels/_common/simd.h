@@ -59,6 +59,34 @@ LM_INLINE void lm_fence(void) { _mm_sfence(); }
 #else
 LM_INLINE void lm_fence(void) {}
 #endif
+LM_INLINE void lm_prefetch_l2(const void *p) { __builtin_prefetch(p, 0, 2); }
+/* The pointer, of unknown origin from here on: pointers that differ by multiples of a stride otherwise become one and offsets too many for registers. */
+LM_INLINE const void *lm_opaque(const void *p) { __asm__("" : "+r"(p)); return p; }
+/* No vector register holds anything here: what lives on beyond a tile waits in memory, and the accumulators get all registers. */
+#if defined(__AVX512F__)
+LM_INLINE void lm_vacate(void) {
+    __asm__ volatile("" ::: "xmm0", "xmm1", "xmm2", "xmm3", "xmm4", "xmm5", "xmm6", "xmm7", "xmm8", "xmm9", "xmm10", "xmm11", "xmm12", "xmm13", "xmm14",
+                     "xmm15", "xmm16", "xmm17", "xmm18", "xmm19", "xmm20", "xmm21", "xmm22", "xmm23", "xmm24", "xmm25", "xmm26", "xmm27", "xmm28",
+                     "xmm29", "xmm30", "xmm31");
+}
+#elif defined(__x86_64__)
+LM_INLINE void lm_vacate(void) {
+    __asm__ volatile("" ::: "xmm0", "xmm1", "xmm2", "xmm3", "xmm4", "xmm5", "xmm6", "xmm7", "xmm8", "xmm9", "xmm10", "xmm11", "xmm12", "xmm13", "xmm14",
+                     "xmm15");
+}
+#else
+LM_INLINE void lm_vacate(void) {}
+#endif
+/* A zero made here and now: one that may be moved out of the loops around a tile takes a register from its accumulators. */
+#if defined(__AVX512F__)
+LM_INLINE lm_vec lm_fresh_zero(void) { lm_vec v; __asm__ volatile("vpxord %0, %0, %0" : "=v"(v)); return v; }
+#elif defined(__AVX2__)
+LM_INLINE lm_vec lm_fresh_zero(void) { lm_vec v; __asm__ volatile("vpxor %0, %0, %0" : "=x"(v)); return v; }
+#elif defined(__SSE2__)
+LM_INLINE lm_vec lm_fresh_zero(void) { lm_vec v; __asm__ volatile("pxor %0, %0" : "=x"(v)); return v; }
+#else
+LM_INLINE lm_vec lm_fresh_zero(void) { return (lm_vec){}; }
+#endif
 /* The value, in one register from here on: after a loop over doubles GCC otherwise keeps the accumulators twice and spills them. */
 #if defined(__AVX512F__)
 LM_INLINE lm_vec lm_pin(lm_vec v) { __asm__("" : "+v"(v)); return v; }

@@ -17,6 +17,10 @@ cdef extern from "simd.h" nogil:
     void v_fence "lm_fence"() noexcept
     vec v_pin "lm_pin"(vec) noexcept
     void v_prefetch "lm_prefetch"(const void *) noexcept
+    void vacate "lm_vacate"() noexcept
+    vec v_fresh_zero "lm_fresh_zero"() noexcept
+    const void *opaque "lm_opaque"(const void *) noexcept
+    void v_prefetch_l2 "lm_prefetch_l2"(const void *) noexcept
     vec v_and "lm_and"(vec, vec) noexcept
     vec v_or "lm_or"(vec, vec) noexcept
     vec v_xor "lm_xor"(vec, vec) noexcept

@@ -16,13 +16,15 @@ pixel to pixel, aks 1) and transposed pixels (ars 1, aks the step) are the same
 code with other constants. `taps` is the batch of a batch-reduce product: the
 filter taps of a convolution, or the image rows of its weight gradient.
 
-`tile` must be inlined with constant mr, nv (and strides where they are known):
+`sums` must be inlined with constant mr, nv (and strides where they are known):
 that is what lets the compiler unroll the tile into registers. tile_run below
-is the switch from run-time sizes to those constants.
+is the switch from run-time sizes to those constants. What follows the sum is
+done in registers where it is common, and otherwise from memory by
+`finish_block`, whose code then exists once per call, not once per number of rows.
 """
 from lamella.kernels._common.simd cimport (
-    LM_MR, LM_NV, lanes,
-    v_add, v_fma, v_gt, v_load, v_load_n, v_max, v_mul, v_pin, v_select, v_set, v_store, v_store_n, v_zero, vec,
+    LM_MR, LM_NV, LM_VB, lanes, opaque, vacate,
+    v_add, v_fma, v_fresh_zero, v_gt, v_load, v_load_n, v_max, v_mul, v_pin, v_prefetch, v_prefetch_l2, v_select, v_set, v_store, v_store_n, v_zero, vec,
 )
 from lamella.kernels._common.types cimport i64, real
 from lamella.kernels._common.vmath cimport v_sigmoid, v_tanh
@@ -40,7 +42,7 @@ cdef enum BiasKind:
     BIAS_COLUMN = 1
     BIAS_ROW = 2
 
-# What happens to a tile between the registers and C:  act(alpha * acc + beta * C + bias). beta = 0 never reads C.
+# What happens to a tile between the registers and C:  act(alpha * acc + beta * old + bias). beta = 0 never reads old.
 cdef struct Epilogue:
     double alpha
     double beta
@@ -48,6 +50,8 @@ cdef struct Epilogue:
     int act
     int bias_kind
     const void *bias    # of the tile's first column or row
+    const void *old     # the tile's place in what beta scales; NULL: C itself
+    i64 ld_old
 
 
 cdef inline Epilogue plain() noexcept nogil:
@@ -59,6 +63,8 @@ cdef inline Epilogue plain() noexcept nogil:
     e.act = ACT_NONE
     e.bias_kind = BIAS_NONE
     e.bias = NULL
+    e.old = NULL
+    e.ld_old = 0
     return e
 
 
@@ -83,121 +89,190 @@ cdef inline vec finish(real t, vec v, const Epilogue *e, const real *c, i64 n, i
     return v
 
 
-cdef inline void tile(
-    real t, int mr, int nv, i64 taps, const i64 *ao, const i64 *bo, i64 depth,
-    const real *a, i64 ars, i64 aks, const real *b, i64 bls,
-    i64 bn, real *c, i64 ldc, i64 rows, i64 n, const Epilogue *e,
+cdef inline bint in_registers(const Epilogue *e) noexcept nogil:
+    """Whether `sums` applies it: a bias per column, a sum with what C holds or with a residual, ReLU. `finish_block` does the rest."""
+    return e.alpha == 1 and (e.beta == 0 or e.beta == 1) and e.bias_kind != BIAS_ROW and e.act <= ACT_RELU
+
+
+cdef inline void finish_block(real t, const real *sums, i64 ld, i64 rows, i64 n, real *c, i64 ldc, const Epilogue *e) noexcept nogil:
+    """`finish` for a block of sums in memory, rows of whole registers."""
+    cdef const real *old = <const real *>e.old if e.old != NULL else c
+    cdef i64 ldo = e.ld_old if e.old != NULL else ldc
+    cdef i64 i, column, left
+    for i in range(rows):
+        column = 0
+        while column < n:
+            left = min(n - column, <i64>lanes(t))
+            v_store_n(t, c + i * ldc + column, left, finish(t, v_load(sums + i * ld + column), e, old + i * ldo + column, left, i, column))
+            column += lanes(t)
+
+
+cdef inline void sums(
+    real t, int mr, int nv, int blocks, i64 a_jump, i64 c_jump, i64 taps, const i64 *ao, const i64 *bo, i64 depth,
+    const real *a, i64 ars, i64 aks, const real *b, i64 bls, i64 bn,
+    bint ahead, const char *next_, i64 next_step,
+    const real *bias, const real *old, i64 ldo, bint relu, real *c, i64 ldc, i64 n,
 ) noexcept nogil:
-    """See the module's docstring. Stores the first `rows` rows and n columns. B is read in whole registers,
-    unless bn >= 0 says that only bn columns may be touched (the others count as 0)."""
-    blocks_tile(t, 1, mr, nv, 0, 0, taps, ao, bo, depth, a, ars, aks, b, bls, bn, c, ldc, rows, n, e)
-
-
-cdef inline void pair_tile(
-    real t, int half, int nv, i64 a_jump, i64 c_jump, i64 taps, const i64 *ao, const i64 *bo, i64 depth,
-    const real *a, i64 ars, i64 aks, const real *b, i64 bls,
-    i64 bn, real *c, i64 ldc, i64 n, const Epilogue *e,
-) noexcept nogil:
-    """A tile of two blocks of `half` rows each: the second lies a_jump further in A and c_jump further in C."""
-    blocks_tile(t, 2, half, nv, a_jump, c_jump, taps, ao, bo, depth, a, ars, aks, b, bls, bn, c, ldc, 2 * half, n, e)
-
-
-cdef inline void blocks_tile(
-    real t, int blocks, int mr, int nv, i64 a_jump, i64 c_jump, i64 taps, const i64 *ao, const i64 *bo, i64 depth,
-    const real *a, i64 ars, i64 aks, const real *b, i64 bls,
-    i64 bn, real *c, i64 ldc, i64 rows, i64 n, const Epilogue *e,
-) noexcept nogil:
-    """One or two blocks of mr rows. (Two loops: GCC unrolls none of more than 16 steps.)"""
+    """The tile itself: one or two blocks of mr rows, a_jump apart in A, c_jump in C. `bias` and `old` may be NULL. With `ahead`, every
+    step also prefetches a line at `next_`, which moves on by `next_step` bytes. (Two loops over rows: GCC unrolls none of more than 16 steps.)"""
     cdef vec acc[2][14][4]          # registers: indexed by constants alone
-    cdef vec done[2][14][4]         # memory: what is done with a sum is too much code to be unrolled
     cdef vec bv[4]
     cdef vec s
     cdef int h, i, j
-    cdef i64 q, _l, left
+    cdef i64 q, _l
     cdef i64 cols[4]
-    cdef const real *ap[2]
+    cdef const real *ap[2][5]       # of rows 0, 3, 6, ..: row 3r + s is at ap[r] + s * ars, which is one address
     cdef const real *bp
-    cdef real *ci
-    cdef bint simple = e.alpha == 1 and e.beta == 0 and e.bias_kind == BIAS_NONE and e.act == ACT_NONE
+    cdef bint whole = LM_VB < 64 and n == nv * lanes(t)    # a mask costs nothing with AVX-512, and much elsewhere
     for j in range(nv):
         cols[j] = max(<i64>0, min(bn - j * lanes(t), <i64>lanes(t)))
+    if old != NULL:                 # wanted after the loop: time enough to come from afar
+        for h in range(blocks):
+            for i in range(mr):
+                for j in range(nv):
+                    v_prefetch(old + h * c_jump + i * ldo + j * lanes(t))
+    vacate()
     for h in range(blocks):
         for i in range(mr):
             for j in range(nv):
-                acc[h][i][j] = v_zero()
+                acc[h][i][j] = v_fresh_zero()
     for q in range(taps):
         for h in range(blocks):
-            ap[h] = a + ao[q] + h * a_jump
+            for i in range((mr + 2) // 3):
+                ap[h][i] = <const real *>opaque(a + ao[q] + h * a_jump + 3 * i * ars)
         bp = b + bo[q]
         for _l in range(depth):
             for j in range(nv):
                 bv[j] = v_load(bp + j * lanes(t)) if bn < 0 else v_load_n(t, bp + j * lanes(t), cols[j])
             for h in range(blocks):
                 for i in range(mr):
-                    s = v_set(ap[h][i * ars])
+                    s = v_set(ap[h][i // 3][i % 3 * ars])
                     for j in range(nv):
                         acc[h][i][j] = v_fma(t, s, bv[j], acc[h][i][j])
-                ap[h] += aks
+                for i in range((mr + 2) // 3):
+                    ap[h][i] += aks
             bp += bls
+            if ahead:
+                v_prefetch_l2(next_)
+                next_ += next_step
     for h in range(blocks):
         for i in range(mr):
             for j in range(nv):
                 acc[h][i][j] = v_pin(acc[h][i][j])
-    if simple and n == nv * lanes(t):
+    for j in range(nv):
+        cols[j] = max(<i64>0, min(n - j * lanes(t), <i64>lanes(t)))
+    if old != NULL:
         for h in range(blocks):
             for i in range(mr):
-                if h * mr + i < rows:
-                    for j in range(nv):
-                        v_store(c + h * c_jump + i * ldc + j * lanes(t), acc[h][i][j])
-        return
+                for j in range(nv):
+                    bp = old + h * c_jump + i * ldo + j * lanes(t)
+                    acc[h][i][j] = v_add(t, acc[h][i][j], v_load(bp) if whole else v_load_n(t, bp, cols[j]))
+    if bias != NULL:
+        for j in range(nv):
+            s = v_load_n(t, bias + j * lanes(t), cols[j])
+            for h in range(blocks):
+                for i in range(mr):
+                    acc[h][i][j] = v_add(t, acc[h][i][j], s)
+    if relu:
+        s = v_fresh_zero()
+        for h in range(blocks):
+            for i in range(mr):
+                for j in range(nv):
+                    acc[h][i][j] = v_max(t, s, acc[h][i][j])
     for h in range(blocks):
         for i in range(mr):
             for j in range(nv):
-                done[h][i][j] = v_pin(acc[h][i][j])
-    for h in range(blocks):
-        for i in range(mr):
-            if h * mr + i < rows:
-                for j in range(nv):
-                    left = n - j * lanes(t)
-                    if left > 0:
-                        left = min(left, <i64>lanes(t))
-                        ci = c + h * c_jump + i * ldc + j * lanes(t)
-                        v_store_n(t, ci, left, finish(t, done[h][i][j], e, ci, left, i, j * lanes(t)))
+                if whole:
+                    v_store(c + h * c_jump + i * ldc + j * lanes(t), acc[h][i][j])
+                else:
+                    v_store_n(t, c + h * c_jump + i * ldc + j * lanes(t), cols[j], acc[h][i][j])
 
 
 cdef extern from "tile.h" nogil:
-    ctypedef void (*tile_f32)(
-        float, int, int, i64, const i64 *, const i64 *, i64, const float *, i64, i64, const float *, i64, i64, float *, i64, i64, i64,
-        const Epilogue *,
+    ctypedef void (*sums_f32)(
+        float, int, int, int, i64, i64, i64, const i64 *, const i64 *, i64, const float *, i64, i64, const float *, i64, i64, bint,
+        const char *, i64, const float *, const float *, i64, bint, float *, i64, i64,
     ) noexcept
-    ctypedef void (*tile_f64)(
-        double, int, int, i64, const i64 *, const i64 *, i64, const double *, i64, i64, const double *, i64, i64, double *, i64, i64, i64,
-        const Epilogue *,
+    ctypedef void (*sums_f64)(
+        double, int, int, int, i64, i64, i64, const i64 *, const i64 *, i64, const double *, i64, i64, const double *, i64, i64, bint,
+        const char *, i64, const double *, const double *, i64, bint, double *, i64, i64,
     ) noexcept
-    void switch_f32 "lm_switch_rows"(
-        tile_f32, float, i64, int, i64, const i64 *, const i64 *, i64, const float *, i64, i64, const float *, i64, i64, float *, i64, i64,
-        i64, const Epilogue *,
+    void rows_f32 "lm_switch_rows"(
+        sums_f32, float, i64, int, int, i64, i64, i64, const i64 *, const i64 *, i64, const float *, i64, i64, const float *, i64, i64, bint,
+        const char *, i64, const float *, const float *, i64, bint, float *, i64, i64,
     ) noexcept
-    void switch_f64 "lm_switch_rows"(
-        tile_f64, double, i64, int, i64, const i64 *, const i64 *, i64, const double *, i64, i64, const double *, i64, i64, double *, i64,
-        i64, i64, const Epilogue *,
+    void rows_f64 "lm_switch_rows"(
+        sums_f64, double, i64, int, int, i64, i64, i64, const i64 *, const i64 *, i64, const double *, i64, i64, const double *, i64, i64, bint,
+        const char *, i64, const double *, const double *, i64, bint, double *, i64, i64,
     ) noexcept
-    ctypedef void (*pair_f32)(
-        float, int, int, i64, i64, i64, const i64 *, const i64 *, i64, const float *, i64, i64, const float *, i64, i64, float *, i64, i64,
-        const Epilogue *,
+    void pairs_f32 "lm_switch_pairs"(
+        sums_f32, float, i64, int, int, i64, i64, i64, const i64 *, const i64 *, i64, const float *, i64, i64, const float *, i64, i64, bint,
+        const char *, i64, const float *, const float *, i64, bint, float *, i64, i64,
     ) noexcept
-    ctypedef void (*pair_f64)(
-        double, int, int, i64, i64, i64, const i64 *, const i64 *, i64, const double *, i64, i64, const double *, i64, i64, double *, i64, i64,
-        const Epilogue *,
+    void pairs_f64 "lm_switch_pairs"(
+        sums_f64, double, i64, int, int, i64, i64, i64, const i64 *, const i64 *, i64, const double *, i64, i64, const double *, i64, i64, bint,
+        const char *, i64, const double *, const double *, i64, bint, double *, i64, i64,
     ) noexcept
-    void pair_switch_f32 "lm_switch_pairs"(
-        pair_f32, float, i64, int, i64, i64, i64, const i64 *, const i64 *, i64, const float *, i64, i64, const float *, i64, i64, float *,
-        i64, i64, const Epilogue *,
-    ) noexcept
-    void pair_switch_f64 "lm_switch_pairs"(
-        pair_f64, double, i64, int, i64, i64, i64, const i64 *, const i64 *, i64, const double *, i64, i64, const double *, i64, i64, double *,
-        i64, i64, const Epilogue *,
-    ) noexcept
+
+
+cdef inline void blocks_run(
+    real t, i64 mr, int nv, int blocks, i64 a_jump, i64 c_jump, i64 taps, const i64 *ao, const i64 *bo, i64 depth,
+    const real *a, i64 ars, i64 aks, const real *b, i64 bls,
+    i64 bn, real *c, i64 ldc, i64 n, const Epilogue *e, bint ahead, const char *next_, i64 next_step,
+) noexcept nogil:
+    """From run-time rows to `sums`, and from the epilogue to what `sums` does of it."""
+    cdef real block[28 * 2 * 16]
+    cdef bint inside = in_registers(e)
+    cdef const real *bias = NULL
+    cdef const real *old = NULL
+    cdef bint relu = inside and e.act == ACT_RELU
+    cdef i64 ldo = ldc
+    cdef real *to = c
+    cdef i64 ld = ldc
+    cdef i64 jump = c_jump
+    cdef i64 width = n
+    cdef int h
+    cdef Epilogue f
+    if inside:
+        if e.bias_kind == BIAS_COLUMN:
+            bias = <const real *>e.bias
+        if e.beta != 0:
+            old = c
+            if e.old != NULL:
+                old = <const real *>e.old
+                ldo = e.ld_old
+    else:
+        to = block
+        width = ld = nv * lanes(t)
+        jump = mr * ld
+    if real is float:
+        if blocks == 1:
+            rows_f32(
+                sums[float], t, mr, nv, blocks, a_jump, jump, taps, ao, bo, depth, a, ars, aks, b, bls, bn, ahead, next_, next_step,
+                bias, old, ldo, relu, to, ld, width,
+            )
+        else:
+            pairs_f32(
+                sums[float], t, mr, nv, blocks, a_jump, jump, taps, ao, bo, depth, a, ars, aks, b, bls, bn, ahead, next_, next_step,
+                bias, old, ldo, relu, to, ld, width,
+            )
+    else:
+        if blocks == 1:
+            rows_f64(
+                sums[double], t, mr, nv, blocks, a_jump, jump, taps, ao, bo, depth, a, ars, aks, b, bls, bn, ahead, next_, next_step,
+                bias, old, ldo, relu, to, ld, width,
+            )
+        else:
+            pairs_f64(
+                sums[double], t, mr, nv, blocks, a_jump, jump, taps, ao, bo, depth, a, ars, aks, b, bls, bn, ahead, next_, next_step,
+                bias, old, ldo, relu, to, ld, width,
+            )
+    if not inside:
+        for h in range(blocks):
+            f = e[0]
+            if e.bias_kind == BIAS_ROW:
+                f.bias = <const real *>e.bias + h * mr
+            finish_block(t, block + h * jump, ld, mr, n, c + h * c_jump, ldc, &f)
 
 
 cdef inline void tile_run(
@@ -205,11 +280,18 @@ cdef inline void tile_run(
     const real *a, i64 ars, i64 aks, const real *b, i64 bls,
     i64 bn, real *c, i64 ldc, i64 n, const Epilogue *e,
 ) noexcept nogil:
-    """`tile` for 1 <= mr <= LM_MR rows known at run time, all of them stored; nv and the constant strides must be constants at the call."""
-    if real is float:
-        switch_f32(tile[float], t, mr, nv, taps, ao, bo, depth, a, ars, aks, b, bls, bn, c, ldc, mr, n, e)
-    else:
-        switch_f64(tile[double], t, mr, nv, taps, ao, bo, depth, a, ars, aks, b, bls, bn, c, ldc, mr, n, e)
+    """The tile for 1 <= mr <= LM_MR rows known at run time; nv and the constant strides must be constants at the call. n columns are
+    stored. B is read in whole registers, unless bn >= 0 says that only bn columns may be touched (the others count as 0)."""
+    blocks_run(t, mr, nv, 1, 0, 0, taps, ao, bo, depth, a, ars, aks, b, bls, bn, c, ldc, n, e, False, NULL, 0)
+
+
+cdef inline void tile_ahead(
+    real t, i64 mr, int nv, i64 depth, const real *a, i64 ars, i64 aks, const real *b, i64 bls,
+    real *c, i64 ldc, i64 n, const Epilogue *e, const char *next_, i64 next_step,
+) noexcept nogil:
+    """tile_run without taps, that fetches into L2 what comes next: a line every step, from next_ on, next_step bytes apart."""
+    cdef i64 zero = 0
+    blocks_run(t, mr, nv, 1, 0, 0, 1, &zero, &zero, depth, a, ars, aks, b, bls, -1, c, ldc, n, e, True, next_, next_step)
 
 
 cdef inline bint pair_fits(i64 half, int nv) noexcept nogil:
@@ -222,8 +304,5 @@ cdef inline void pair_run(
     const real *a, i64 ars, i64 aks, const real *b, i64 bls,
     i64 bn, real *c, i64 ldc, i64 n, const Epilogue *e,
 ) noexcept nogil:
-    """`pair_tile` for a run-time `half` with pair_fits(half, nv)."""
-    if real is float:
-        pair_switch_f32(pair_tile[float], t, half, nv, a_jump, c_jump, taps, ao, bo, depth, a, ars, aks, b, bls, bn, c, ldc, n, e)
-    else:
-        pair_switch_f64(pair_tile[double], t, half, nv, a_jump, c_jump, taps, ao, bo, depth, a, ars, aks, b, bls, bn, c, ldc, n, e)
+    """tile_run for two blocks of `half` rows, with pair_fits(half, nv): the second lies a_jump further in A and c_jump further in C."""
+    blocks_run(t, half, nv, 2, a_jump, c_jump, taps, ao, bo, depth, a, ars, aks, b, bls, bn, c, ldc, n, e, False, NULL, 0)

@@ -40,6 +40,42 @@
 #define LM_ROUNDS_D LM_ROUND(lm_vecd, lm_vecl, 2, LM_MASK2, 1)
 #endif
 
+/* Lane l of the result is the sum of all lanes of r[l]: the rounds of the transpose, but the two rows of a pair are added and one remains. */
+#define LM_SUM_ROUND(TYPE, INDEX, W, MASK, b)                                  \
+    _Pragma("GCC unroll 16") for (int i = 0; i < W; i += 2 * b) {              \
+        TYPE upper = (TYPE)r[i], lower = (TYPE)r[i + b];                       \
+        r[i] = (lm_vec)(LM_PICK(INDEX, upper, lower, MASK(LM_LO, b)) + LM_PICK(INDEX, upper, lower, MASK(LM_HI, b))); \
+    }
+#if LM_VB == 64
+LM_INLINE lm_vec lm_sum_lanes_f(lm_vec *r) {
+    LM_SUM_ROUND(lm_vec, lm_veci, 16, LM_MASK16, 1) LM_SUM_ROUND(lm_vec, lm_veci, 16, LM_MASK16, 2)
+    LM_SUM_ROUND(lm_vec, lm_veci, 16, LM_MASK16, 4) LM_SUM_ROUND(lm_vec, lm_veci, 16, LM_MASK16, 8)
+    return r[0];
+}
+LM_INLINE lm_vec lm_sum_lanes_d(lm_vec *r) {
+    LM_SUM_ROUND(lm_vecd, lm_vecl, 8, LM_MASK8, 1) LM_SUM_ROUND(lm_vecd, lm_vecl, 8, LM_MASK8, 2) LM_SUM_ROUND(lm_vecd, lm_vecl, 8, LM_MASK8, 4)
+    return r[0];
+}
+#elif LM_VB == 32
+LM_INLINE lm_vec lm_sum_lanes_f(lm_vec *r) {
+    LM_SUM_ROUND(lm_vec, lm_veci, 8, LM_MASK8, 1) LM_SUM_ROUND(lm_vec, lm_veci, 8, LM_MASK8, 2) LM_SUM_ROUND(lm_vec, lm_veci, 8, LM_MASK8, 4)
+    return r[0];
+}
+LM_INLINE lm_vec lm_sum_lanes_d(lm_vec *r) {
+    LM_SUM_ROUND(lm_vecd, lm_vecl, 4, LM_MASK4, 1) LM_SUM_ROUND(lm_vecd, lm_vecl, 4, LM_MASK4, 2)
+    return r[0];
+}
+#else
+LM_INLINE lm_vec lm_sum_lanes_f(lm_vec *r) {
+    LM_SUM_ROUND(lm_vec, lm_veci, 4, LM_MASK4, 1) LM_SUM_ROUND(lm_vec, lm_veci, 4, LM_MASK4, 2)
+    return r[0];
+}
+LM_INLINE lm_vec lm_sum_lanes_d(lm_vec *r) {
+    LM_SUM_ROUND(lm_vecd, lm_vecl, 2, LM_MASK2, 1)
+    return r[0];
+}
+#endif
+
 /* dst[j * ld_dst + i] = src[i * ld_src + j] for i < m, j < n; m and n at most a register's lanes. */
 #define LM_TRANSPOSE(SUFFIX, ELEMENT, W, ROUNDS)                                                                                 \
     LM_INLINE void lm_transpose##SUFFIX(const ELEMENT *src, int64_t ld_src, ELEMENT *dst, int64_t ld_dst, int64_t m, int64_t n) { \

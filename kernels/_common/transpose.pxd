@@ -1,10 +1,20 @@
 """Transposes in registers (transpose.h) for float and double."""
-from lamella.kernels._common.simd cimport lanes
+from lamella.kernels._common.simd cimport vec
 from lamella.kernels._common.types cimport i64, real
 
 cdef extern from "transpose.h" nogil:
     void lm_transpose_f(const float *, i64, float *, i64, i64, i64) noexcept
     void lm_transpose_d(const double *, i64, double *, i64, i64, i64) noexcept
+    vec lm_sum_lanes_f(vec *) noexcept
+    vec lm_sum_lanes_d(vec *) noexcept
+
+
+cdef inline vec sum_lanes(real t, vec *r) noexcept nogil:
+    """Lane l of the result is the sum of the lanes of r[l], for as many registers as they have lanes; r is used up."""
+    if real is float:
+        return lm_sum_lanes_f(r)
+    else:
+        return lm_sum_lanes_d(r)
 
 
 cdef inline void square(real t, const real *src, i64 ld_src, real *dst, i64 ld_dst, i64 m, i64 n) noexcept nogil:

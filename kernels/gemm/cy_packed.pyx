@@ -1,39 +1,68 @@
-"""Packed, blocked, register-tiled matrix product.
+"""Blocked, register-tiled matrix product, packed where memory asks for it; few rows or columns without tiles.
 
     out = act(alpha * a @ b + beta * c + bias)
 
-Shapes   a (m, k)  b (k, n)  c, out (m, n)  bias (n,) or (m,)
-Storage  a, b of any strides; c and out with unit column stride, any row stride
-Packed   bp  panels of nr columns, kc deep:  bp[j / nr][l][j % nr]     shared, packed once per (jc, pc) by all threads
-         ap  panels of mr rows, kc deep:     ap[i / mr][l][i % mr]     one block of mc rows per thread, in its L2
-         Both are padded with zeros to whole panels. Rows that lie across a panel are transposed in registers (_common/transpose.h).
-         For at most two panels of rows, B with unit column stride is read in place instead: packing would cost more than it saves.
+Shapes   a (.., m, k)  b (.., k, n)  c, out (.., m, n)  bias (n,) or (m,); leading axes, equal for all, are a batch
+Storage  a, b of any strides (0 for a batch that is broadcast); c and out with unit column stride, any other strides
 Tile     mr x nr = LM_MR x LM_NV registers (_common/tile.pxd)
 
-Loops    jc over n by nc      a slab of B that stays in L3
-         pc over k by kc      one pass over C; the first applies alpha and beta, the last bias and activation
-         tasks: ic by mc, jr  a block of A that stays in L2, against a run of the slab's panels
-         jr, ir               the tiles of the block: the B panel (kc * nr) stays in L1 while all mr-panels of A pass by
-Edges    a tile that hangs over is computed whole on the zero padding and stored masked.
-Threads  tasks are defined by m and n only; each element of C is summed by one task in one order, so bits do not depend on threads.
-After    Goto and van de Geijn, ACM TOMS 34(3), 2008; Van Zee and van de Geijn (BLIS), ACM TOMS 41(3), 2015.
+Three ways, by sizes and strides alone:
+
+BLOCKS   A task is a block of C. Inside, from the outside in:
+
+         pass over k by kc       one pass over C; the first applies alpha and beta, the last bias and activation
+         ic by mc                a block of A that stays in L2
+         strip by nr             kc rows of B, nr columns: streams through L1, fetched into L2 while its predecessor is at work
+         panel by mr             the tiles
+
+         The tile broadcasts elements of A and loads rows of B, so both are read in place if their strides are kind: A with rows (or
+         everything, if it is small) that fall into different sets of L1, B with rows that fall into different sets of L2. Otherwise
+         A is copied as it stands, with a stride of an odd number of cache lines, and B goes into strips, zero-padded to whole ones:
+             bp[j / nr][l][j % nr]
+         all of the task's columns at once, along the rows of B, if several blocks of A use them; one strip at a time if one does. A B
+         with contiguous columns is transposed in registers on the way (_common/transpose.h).
+RANK     At most 4 rows: C += columns of A times rows of B, up to 8 rows of B in one sweep. B is read once, in its order; the sums stand
+         in L1. Bound by the bandwidth of B.
+DOT      Contiguous rows of A against contiguous columns of B: at most 8 rows, or columns that would leave the tile's registers mostly
+         empty (these few are transposed if they have to be). Accumulators are registers along k: 4 x 4 dot products with 16 lanes, so
+         that one transposing sum makes one register of results.
+
+Edges    an odd strip is padded; the last rows make lower tiles, all tiles of a block of equal height, because fewer than eight
+         accumulators wait for each other; stores are masked.
+Threads  tasks are defined by m, n, k and the batch; each element of C is summed by one task in one order, so bits do not depend on
+         threads. Every task packs for itself: no thread waits for another before the end. The price is that B is packed once per row of
+         tasks and A copied once per column of tasks; `grid` keeps them large.
+Cost     2 m n k flops; a tile of depth kc takes kc * mr * nr / lanes / 2 cycles where two FMA start per cycle, and a few per cent more for
+         its start and end. Powers of two as row strides cost most: both operands are copied.
+After    Goto and van de Geijn, ACM TOMS 34(3), 2008; Van Zee and van de Geijn (BLIS), ACM TOMS 41(3), 2015. Operands in place, as in
+         Heinecke et al. (LIBXSMM), SC16.
 """
 cimport numpy as cnp
+from libc.string cimport memcpy
 
-from lamella.kernels._common.pool cimport ANY_SLOTS, parallel_for
-from lamella.kernels._common.simd cimport LM_MR, LM_NV, LM_VB, lanes, v_load, v_store
-from lamella.kernels._common.tile cimport BIAS_COLUMN, BIAS_NONE, BIAS_ROW, Epilogue, tile, tile_run
-from lamella.kernels._common.transpose cimport square
+from lamella.kernels._common.pool cimport parallel_for
+from lamella.kernels._common.simd cimport LM_MR, LM_NV, LM_VB, lanes, v_fma, v_load, v_load_n, v_set, v_store, v_zero, vec
+from lamella.kernels._common.tile cimport BIAS_COLUMN, BIAS_NONE, BIAS_ROW, Epilogue, finish_block, plain, tile_ahead
+from lamella.kernels._common.transpose cimport square, sum_lanes
 from lamella.kernels._common.types cimport i64, real
 
 cnp.import_array()
 
 cdef enum:
-    KC = 384        # depth of a panel: kc * nr floats of B (48 KiB with AVX-512) and a strip of A pass through L1
-    MC = 168        # rows of a block of A: mc * kc floats = 258 KiB, a quarter of L2; a multiple of 14 and 6
-    NC = 3072       # columns of a slab of B: kc * nc floats = 4.7 MB
-    RUN = 512       # columns a task works on, where n is long and m too short to give every thread a block
+    KC = 512            # depth of a pass over C
+    MC = 168            # rows of a block of A: mc * kc floats = 344 KiB stay in L2; a multiple of 14 and 6
+    RANK_ROWS = 4       # so few rows are summed into L1
+    RANK_COLUMNS = 512
+    DOT_ROWS = 8        # so few rows, or columns, are computed as dot products
+    DOT_DEPTH = 64
+    DOT_BLOCK = 32768   # elements of B, so that few columns stay in cache
+    SMALL = 32768       # bytes of an operand that stays in L1 as it is
+    MAX_AXES = 64
 
+cdef enum Way:
+    BLOCKS
+    RANK
+    DOT
 
 cdef struct Context:
     i64 m, n, k
@@ -48,17 +77,70 @@ cdef struct Context:
     i64 ldcc
     const char *bias
     Epilogue e
-    char *bp
-    char *ap
-    i64 ap_bytes        # per slot
-    i64 jc, nc, pc, kc  # the slab at work
-    bint in_place       # B is not packed
-    i64 mc, run         # rows and columns of a task
-    i64 run_tasks       # tasks along n
+    int axes            # of the batch, with sizes and strides in bytes
+    i64 size[MAX_AXES]
+    i64 sa[MAX_AXES]
+    i64 sb[MAX_AXES]
+    i64 sc[MAX_AXES]
+    i64 so[MAX_AXES]
+    Way way
+    i64 row_tasks, column_tasks
+    i64 passes          # along k
+    i64 a_elements      # of scratch, for a block of A
+    bint copy_a, pack_b
+    char *scratch
+    i64 per_thread
+
+
+# One matrix of the batch, moved to the block of a task, rows i0 to i1 and columns j0 to j1.
+cdef struct Block:
+    const char *a
+    const char *b
+    const char *c
+    char *out
+    i64 i0, i1, j0, j1
 
 
 cdef inline i64 ceil_div(i64 a, i64 b) noexcept nogil:
     return (a + b - 1) // b
+
+
+cdef Block locate(Context *c, i64 task, i64 mr, i64 nr) noexcept nogil:
+    """Tasks are runs of panels (mr rows), columns runs of strips (nr columns), all as equal as can be."""
+    cdef Block x
+    cdef i64 row = task // c.column_tasks % c.row_tasks
+    cdef i64 column = task % c.column_tasks
+    cdef i64 batch = task // c.column_tasks // c.row_tasks
+    cdef i64 panels = ceil_div(c.m, mr)
+    cdef i64 strips = ceil_div(c.n, nr)
+    cdef i64 index
+    cdef int axis
+    x.a = c.a
+    x.b = c.b
+    x.c = c.c
+    x.out = c.out
+    for axis in range(c.axes - 1, -1, -1):
+        index = batch % c.size[axis]
+        batch = batch // c.size[axis]
+        x.a += index * c.sa[axis]
+        x.b += index * c.sb[axis]
+        x.c += index * c.sc[axis]
+        x.out += index * c.so[axis]
+    x.i0 = row * panels // c.row_tasks * mr
+    x.i1 = min(c.m, (row + 1) * panels // c.row_tasks * mr)
+    x.j0 = column * strips // c.column_tasks * nr
+    x.j1 = min(c.n, (column + 1) * strips // c.column_tasks * nr)
+    return x
+
+
+cdef inline void place(real t, Context *c, Block *x, Epilogue *e, i64 i, i64 j) noexcept nogil:
+    """Moves the pointers of the epilogue to element (i, j)."""
+    if e.bias_kind == BIAS_COLUMN:
+        e.bias = <const real *>c.bias + j
+    elif e.bias_kind == BIAS_ROW:
+        e.bias = <const real *>c.bias + i
+    if e.old != NULL:
+        e.old = <const real *>x.c + i * c.ldcc + j
 
 
 cdef void transpose(real t, const real *src, i64 ld_src, real *dst, i64 ld_dst, i64 m, i64 n) noexcept nogil:
@@ -70,225 +152,483 @@ cdef void transpose(real t, const real *src, i64 ld_src, real *dst, i64 ld_dst, 
             square(t, src + i * w * ld_src + j * w, ld_src, dst + j * w * ld_dst + i * w, ld_dst, min(w, m - i * w), min(w, n - j * w))
 
 
-cdef void pack_b(real t, Context *c, i64 panel) noexcept nogil:
-    """bp[panel] = the panel's columns of the slab, row after row."""
+cdef void pack_b(real t, const real *src, i64 rs, i64 cs, i64 depth, i64 columns, real *dst) noexcept nogil:
+    """dst = `columns` columns of B in strips of nr, each row after row; the last strip is filled up with zeros."""
     cdef i64 nr = LM_NV * lanes(t)
-    cdef i64 j0 = c.jc + panel * nr
-    cdef i64 width = min(nr, c.jc + c.nc - j0)
-    cdef const real *src = <const real *>c.b + c.pc * c.brs + j0 * c.bcs
-    cdef real *dst = <real *>c.bp + panel * c.kc * nr
-    cdef i64 l, j
-    if c.bcs == 1 and width == nr:
-        for l in range(c.kc):
-            for j in range(LM_NV):
-                v_store(dst + l * nr + j * lanes(t), v_load(src + l * c.brs + j * lanes(t)))
+    cdef i64 whole = columns // nr
+    cdef i64 width = columns - whole * nr
+    cdef i64 l, j, strip
+    if cs == 1:
+        for l in range(depth):          # along the rows: the strips are written side by side
+            for strip in range(whole):
+                for j in range(LM_NV):
+                    v_store(dst + (strip * depth + l) * nr + j * lanes(t), v_load(src + l * rs + strip * nr + j * lanes(t)))
+            if width > 0:
+                for j in range(LM_NV):
+                    v_store(
+                        dst + (whole * depth + l) * nr + j * lanes(t),
+                        v_load_n(t, src + l * rs + whole * nr + j * lanes(t), max(<i64>0, min(width - j * lanes(t), <i64>lanes(t)))),
+                    )
         return
-    if c.brs == 1:
-        transpose(t, src, c.bcs, dst, nr, width, c.kc)
+    for strip in range(ceil_div(columns, nr)):
+        width = min(nr, columns - strip * nr)
+        if rs == 1:
+            transpose(t, src + strip * nr * cs, cs, dst, nr, width, depth)
+        else:
+            for l in range(depth):
+                for j in range(width):
+                    dst[l * nr + j] = src[l * rs + (strip * nr + j) * cs]
+        if width < nr:
+            for l in range(depth):
+                for j in range(width, nr):
+                    dst[l * nr + j] = 0
+        dst += depth * nr
+
+
+cdef inline i64 spread(i64 n) noexcept nogil:
+    """A stride of at least n elements, an odd number of cache lines: successive rows fall into different sets."""
+    return (ceil_div(n, 16) | 1) * 16
+
+
+cdef void copy_a(real t, const real *src, i64 rs, i64 cs, i64 rows, i64 depth, real *dst) noexcept nogil:
+    """dst = a block of A as it stands, with a stride that is kind to the cache: rows of `depth`, or columns of `rows` where those are contiguous."""
+    cdef i64 i, l
+    cdef i64 ld = spread(depth)
+    if rs == 1:
+        ld = spread(rows)
+        for l in range(depth):
+            memcpy(dst + l * ld, src + l * cs, rows * sizeof(real))
+    elif cs == 1:
+        for i in range(rows):
+            memcpy(dst + i * ld, src + i * rs, depth * sizeof(real))
     else:
-        for l in range(c.kc):
-            for j in range(width):
-                dst[l * nr + j] = src[l * c.brs + j * c.bcs]
-    for l in range(c.kc):
-        for j in range(width, nr):
-            dst[l * nr + j] = 0
+        for i in range(rows):
+            for l in range(depth):
+                dst[i * ld + l] = src[i * rs + l * cs]
 
 
-cdef void pack_a(real t, Context *c, i64 i0, i64 rows, real *dst) noexcept nogil:
-    """dst = `rows` rows from i0 on, in panels of mr rows."""
-    cdef i64 mr = LM_MR
-    cdef i64 i, l, ir, panel, height
-    cdef const real *src
-    for panel in range(ceil_div(rows, mr)):
-        ir = panel * mr
-        height = min(mr, rows - ir)
-        src = <const real *>c.a + (i0 + ir) * c.ars + c.pc * c.acs
-        if height < mr:
-            for l in range(c.kc):
-                for i in range(height, mr):
-                    dst[l * mr + i] = 0
-        if c.acs == 1:
-            transpose(t, src, c.ars, dst, mr, height, c.kc)
-        else:
-            for l in range(c.kc):
-                for i in range(height):
-                    dst[l * mr + i] = src[i * c.ars + l * c.acs]
-        dst += mr * c.kc
-
-
-cdef void block(real t, Context *c, i64 task, i64 slot) noexcept nogil:
-    """One task: pack a block of A, multiply it with a run of panels of B."""
+cdef void multiply_block(
+    real t, Context *c, Block *x, Epilogue *e, i64 i0, i64 rows, i64 j0, i64 columns, i64 depth,
+    const real *a, i64 ars, i64 acs, const real *b, i64 bls, i64 strip_step, const char *ahead, i64 ahead_strip, i64 ahead_line, i64 ahead_step,
+) noexcept nogil:
+    """The tiles of a block of A in L2 and a run of strips, strip_step apart. While a strip is at work its successor is fetched into L2:
+    tile by tile, from ahead + strip * ahead_strip + tile * ahead_line on, a line every step, ahead_step further each."""
     cdef i64 mr = LM_MR
     cdef i64 nr = LM_NV * lanes(t)
-    cdef i64 i0 = task // c.run_tasks * c.mc
-    cdef i64 rows = min(c.mc, c.m - i0)
-    cdef i64 j0 = task % c.run_tasks * c.run
-    cdef i64 j1 = min(j0 + c.run, c.nc)
-    cdef i64 zero = 0
-    cdef i64 jr, ir, i, j, panel, strip, height, width
-    cdef real *ap = <real *>(c.ap + slot * c.ap_bytes)
+    cdef i64 panels = ceil_div(rows, mr)
+    cdef i64 height = ceil_div(rows, panels)        # panels of equal height: a low one would wait for its few accumulators
+    cdef i64 strip, panel, i, j, h, width
     cdef real *out
-    cdef const real *b
-    cdef i64 bls
-    cdef const real *old
-    cdef bint first = c.pc == 0
-    cdef bint last = c.pc + c.kc == c.k
-    cdef Epilogue e = c.e
-    if not first:
-        e.beta = 1
-    if not last:
-        e.bias_kind = BIAS_NONE
-        e.act = 0
-    pack_a(t, c, i0, rows, ap)
-    if first and e.beta != 0 and c.c != c.out:      # bring c in: from here on the old values stand in out
-        for i in range(i0, i0 + rows):
-            out = <real *>c.out + i * c.ldc + c.jc
-            old = <const real *>c.c + i * c.ldcc + c.jc
-            for j in range(j0, j1):
-                out[j] = old[j]
-    for strip in range(ceil_div(j1 - j0, nr)):
-        jr = j0 + strip * nr
-        width = min(nr, j1 - jr)
-        b = <const real *>c.bp + jr * c.kc
-        bls = nr
-        if c.in_place:
-            b = <const real *>c.b + c.pc * c.brs + c.jc + jr
-            bls = c.brs
-        for panel in range(ceil_div(rows, mr)):
-            ir = panel * mr
-            height = min(mr, rows - ir)
-            if e.bias_kind == BIAS_COLUMN:
-                e.bias = <const real *>c.bias + c.jc + jr
-            elif e.bias_kind == BIAS_ROW:
-                e.bias = <const real *>c.bias + i0 + ir
-            out = <real *>c.out + (i0 + ir) * c.ldc + c.jc + jr
+    cdef const char *next_
+    cdef i64 next_step
+    for strip in range(ceil_div(columns, nr)):
+        j = strip * nr
+        width = min(nr, columns - j)
+        for panel in range(panels):
+            i = panel * height
+            h = min(height, rows - i)
+            place(t, c, x, e, i0 + i, j0 + j)
+            out = <real *>x.out + (i0 + i) * c.ldc + j0 + j
+            next_ = <const char *>a
+            next_step = 0
+            if panel * 64 < LM_NV * LM_VB and j0 + j + nr < x.j1:
+                next_ = ahead + strip * ahead_strip + panel * ahead_line
+                next_step = ahead_step
             if width <= lanes(t):
-                tile_run(t, height, 1, 1, &zero, &zero, c.kc, ap + ir * c.kc, 1, LM_MR, b, bls, width, out, c.ldc, width, &e)
-            elif width < nr and c.in_place:
-                tile_run(t, height, LM_NV, 1, &zero, &zero, c.kc, ap + ir * c.kc, 1, LM_MR, b, bls, width, out, c.ldc, width, &e)
+                tile_ahead(t, h, 1, depth, a + i * ars, ars, acs, b + strip * strip_step, bls, out, c.ldc, width, e, next_, next_step)
             else:
-                tile_run(t, height, LM_NV, 1, &zero, &zero, c.kc, ap + ir * c.kc, 1, LM_MR, b, bls, -1, out, c.ldc, width, &e)
+                tile_ahead(t, h, LM_NV, depth, a + i * ars, ars, acs, b + strip * strip_step, bls, out, c.ldc, width, e, next_, next_step)
 
 
-cdef void pack_b_f32(void *c, i64 task, i64 slot) noexcept nogil:
-    pack_b(<float>0, <Context *>c, task)
-
-
-cdef void pack_b_f64(void *c, i64 task, i64 slot) noexcept nogil:
-    pack_b(<double>0, <Context *>c, task)
-
-
-cdef void block_f32(void *c, i64 task, i64 slot) noexcept nogil:
-    block(<float>0, <Context *>c, task, slot)
-
-
-cdef void block_f64(void *c, i64 task, i64 slot) noexcept nogil:
-    block(<double>0, <Context *>c, task, slot)
-
-
-cdef void finish_empty(real t, Context *c) noexcept nogil:
-    """k = 0: the sum is empty, the epilogue is not."""
+cdef void block_task(real t, Context *c, i64 task, i64 slot) noexcept nogil:
+    """A block of C."""
     cdef i64 nr = LM_NV * lanes(t)
-    cdef i64 i, j, l, strip
-    cdef real *out
-    cdef i64 zero = 0
+    cdef Block x = locate(c, task, LM_MR, nr)
+    cdef i64 rows = x.i1 - x.i0
+    cdef i64 columns = x.j1 - x.j0
+    cdef i64 blocks = ceil_div(rows, MC)
+    cdef i64 mc = ceil_div(ceil_div(rows, LM_MR), blocks) * LM_MR
+    cdef i64 pass_, pc, kc, j, run, i, height, ars, acs
+    cdef real *ap = <real *>(c.scratch + slot * c.per_thread)
+    cdef real *bp = ap + c.a_elements
+    cdef const real *a
+    cdef const real *b
+    cdef Epilogue e
+    for pass_ in range(c.passes):
+        pc = c.k * pass_ // c.passes
+        kc = c.k * (pass_ + 1) // c.passes - pc
+        e = c.e
+        if pass_ > 0:
+            e.beta = 1
+            e.old = NULL
+        if pass_ < c.passes - 1:
+            e.bias_kind = BIAS_NONE
+            e.act = 0
+        j = 0
+        while j < columns:
+            b = <const real *>x.b + pc * c.brs + (x.j0 + j) * c.bcs
+            # whole strips in place; or one strip after the other, if it serves one block of A only; or all of them
+            run = columns // nr * nr - j
+            if c.pack_b or run == 0:
+                run = columns - j if blocks > 1 else min(nr, columns - j)
+                pack_b(t, b, c.brs, c.bcs, kc, run, bp)
+            i = 0
+            while i < rows:
+                height = min(mc, rows - i)
+                a = <const real *>x.a + (x.i0 + i) * c.ars + pc * c.acs
+                ars = c.ars
+                acs = c.acs
+                if c.copy_a:
+                    if j == 0 or blocks > 1:
+                        copy_a(t, a, ars, acs, height, kc, ap)
+                    a = ap
+                    ars = 1 if c.ars == 1 else spread(kc)
+                    acs = spread(height) if c.ars == 1 else 1
+                if c.pack_b or run < nr:
+                    if blocks > 1:
+                        multiply_block(
+                            t, c, &x, &e, x.i0 + i, height, x.j0 + j, run, kc, a, ars, acs, bp, nr, kc * nr,
+                            <const char *>(bp + kc * nr), kc * nr * sizeof(real), kc * 64, 64,
+                        )
+                    else:
+                        multiply_block(
+                            t, c, &x, &e, x.i0 + i, height, x.j0 + j, run, kc, a, ars, acs, bp, nr, kc * nr,
+                            <const char *>(b + nr), nr * sizeof(real), 64, c.brs * <i64>sizeof(real) if c.bcs == 1 else 0,
+                        )
+                else:
+                    multiply_block(
+                        t, c, &x, &e, x.i0 + i, height, x.j0 + j, run, kc, a, ars, acs, b, c.brs, nr,
+                        <const char *>(b + nr), nr * sizeof(real), 64, c.brs * <i64>sizeof(real),
+                    )
+                i += mc
+            j += run
+
+
+cdef inline void rank_rows(
+    real t, int mr, int steps, const real *a, i64 ars, i64 acs, const real *b, i64 brs, i64 n, bint first, real *sums
+) noexcept nogil:
+    """sums += `steps` columns of A times `steps` rows of B; mr and steps constants."""
+    cdef vec s[4][8]
+    cdef vec v[4]
+    cdef vec bv
+    cdef int i, u
+    cdef i64 j, left
+    for i in range(mr):
+        for u in range(steps):
+            s[i][u] = v_set(a[i * ars + u * acs])
+    for j in range(n // lanes(t)):
+        for i in range(mr):
+            v[i] = v_zero() if first else v_load(sums + i * RANK_COLUMNS + j * lanes(t))
+        for u in range(steps):
+            bv = v_load(b + u * brs + j * lanes(t))
+            for i in range(mr):
+                v[i] = v_fma(t, s[i][u], bv, v[i])
+        for i in range(mr):
+            v_store(sums + i * RANK_COLUMNS + j * lanes(t), v[i])
+    j = n // lanes(t) * lanes(t)
+    left = n - j
+    if left > 0:
+        for i in range(mr):
+            v[i] = v_zero() if first else v_load(sums + i * RANK_COLUMNS + j)
+        for u in range(steps):
+            bv = v_load_n(t, b + u * brs + j, left)
+            for i in range(mr):
+                v[i] = v_fma(t, s[i][u], bv, v[i])
+        for i in range(mr):
+            v_store(sums + i * RANK_COLUMNS + j, v[i])
+
+
+cdef inline void rank_sums(real t, int mr, int steps, Context *c, Block *x, real *sums) noexcept nogil:
+    cdef i64 l = 0
+    cdef const real *a = <const real *>x.a
+    cdef const real *b = <const real *>x.b + x.j0
+    while l + steps <= c.k:
+        rank_rows(t, mr, steps, a + l * c.acs, c.ars, c.acs, b + l * c.brs, c.brs, x.j1 - x.j0, l == 0, sums)
+        l += steps
+    while l < c.k:
+        rank_rows(t, mr, 1, a + l * c.acs, c.ars, c.acs, b + l * c.brs, c.brs, x.j1 - x.j0, l == 0, sums)
+        l += 1
+
+
+cdef void rank_task(real t, Context *c, i64 task, i64 slot) noexcept nogil:
+    """Few rows: B is read once, in its order, several rows at a time; the sums stand in L1."""
+    cdef Block x = locate(c, task, c.m, LM_NV * lanes(t))
+    cdef real *sums = <real *>(c.scratch + slot * c.per_thread)
     cdef Epilogue e = c.e
-    for i in range(c.m):
-        for strip in range(ceil_div(c.n, nr)):
-            j = strip * nr
-            out = <real *>c.out + i * c.ldc + j
-            if e.beta != 0 and c.c != c.out:
-                for l in range(min(nr, c.n - j)):
-                    out[l] = (<const real *>c.c)[i * c.ldcc + j + l]
-            if e.bias_kind == BIAS_COLUMN:
-                e.bias = <const real *>c.bias + j
-            elif e.bias_kind == BIAS_ROW:
-                e.bias = <const real *>c.bias + i
-            tile(
-                t, 1, LM_NV, 0, &zero, &zero, 0, <const real *>NULL, 1, 1, <const real *>NULL, 0, -1,
-                out, c.ldc, 1, min(nr, c.n - j), &e,
-            )
+    if c.m == 1:
+        rank_sums(t, 1, 8, c, &x, sums)
+    elif c.m == 2:
+        rank_sums(t, 2, 8 if LM_VB == 64 else 4, c, &x, sums)
+    elif c.m == 3:
+        rank_sums(t, 3, 4 if LM_VB == 64 else 2, c, &x, sums)
+    else:
+        rank_sums(t, 4, 4 if LM_VB == 64 else 2, c, &x, sums)
+    place(t, c, &x, &e, 0, x.j0)
+    finish_block(t, sums, RANK_COLUMNS, c.m, x.j1 - x.j0, <real *>x.out + x.j0, c.ldc, &e)
 
 
-cdef void multiply(Context *c, bint double_precision, i64 slots) noexcept nogil:
-    cdef i64 nr = LM_NV * LM_VB // c.item
-    cdef i64 blocks = ceil_div(c.m, MC)
-    cdef double rate = 60.0 if double_precision else 120.0     # flops per ns of one thread, for the pool's estimate
-    if c.m == 0 or c.n == 0:
-        return
-    if c.k == 0:
-        if double_precision:
-            finish_empty(<double>0, c)
+cdef inline int dot_columns(real t) noexcept nogil:
+    return min(4, lanes(t))
+
+
+cdef inline int dot_rows(real t) noexcept nogil:
+    """Products of a dot tile fill one register."""
+    return lanes(t) // dot_columns(t)
+
+
+cdef inline void dot_tile(
+    real t, int mr, i64 rows, i64 columns, i64 k, const real *a, i64 ars, const real *b, i64 bcs, real *sums, i64 ld
+) noexcept nogil:
+    """sums[i, j] = the dot product of row i of A and column j of B, both contiguous. What is missing to a whole tile repeats the last."""
+    cdef vec acc[16]
+    cdef vec bv[4]
+    cdef vec av
+    cdef const real *bj[4]
+    cdef real block[16]
+    cdef int i, j
+    cdef int nr = dot_columns(t)
+    cdef i64 l
+    cdef i64 w = lanes(t)
+    for j in range(nr):
+        bj[j] = b + min(<i64>j, columns - 1) * bcs
+    for i in range(lanes(t)):
+        acc[i] = v_zero()
+    for l in range(k // w):
+        for j in range(nr):
+            bv[j] = v_load(bj[j] + l * w)
+        for i in range(mr):
+            av = v_load(a + min(<i64>i, rows - 1) * ars + l * w)
+            for j in range(nr):
+                acc[i * nr + j] = v_fma(t, av, bv[j], acc[i * nr + j])
+    l = k // w * w
+    if l < k:
+        for j in range(nr):
+            bv[j] = v_load_n(t, bj[j] + l, k - l)
+        for i in range(mr):
+            av = v_load_n(t, a + min(<i64>i, rows - 1) * ars + l, k - l)
+            for j in range(nr):
+                acc[i * nr + j] = v_fma(t, av, bv[j], acc[i * nr + j])
+    v_store(block, sum_lanes(t, acc))
+    for i in range(rows):
+        for j in range(columns):
+            sums[i * ld + j] = block[i * nr + j]
+
+
+cdef void dot_task(real t, Context *c, i64 task, i64 slot) noexcept nogil:
+    """Rows of A and columns of B that are contiguous: register against register along k."""
+    cdef Block x = locate(c, task, dot_rows(t), LM_NV * lanes(t))
+    cdef real *sums = <real *>(c.scratch + slot * c.per_thread)
+    cdef real *bp = sums + DOT_ROWS * LM_NV * lanes(t)
+    cdef const real *b = <const real *>x.b
+    cdef const real *a
+    cdef i64 bcs = c.bcs
+    cdef i64 i, j, jj, width, rows, columns, height, ii
+    cdef i64 dr = dot_rows(t)
+    cdef i64 dc = dot_columns(t)
+    cdef Epilogue e = c.e
+    if c.pack_b:
+        bcs = c.k
+        if c.bcs == 1:
+            transpose(t, b, c.brs, bp, c.k, c.k, c.n)
         else:
-            finish_empty(<float>0, c)
-        return
-    c.in_place = c.bcs == 1 and c.m <= 2 * LM_MR
-    c.mc = ceil_div(ceil_div(c.m, blocks), LM_MR) * LM_MR     # equal blocks
-    c.jc = 0
-    while c.jc < c.n:
-        c.nc = min(<i64>NC, c.n - c.jc)
-        c.run = ceil_div(c.nc, nr) * nr if blocks >= 8 else RUN
-        c.run_tasks = ceil_div(c.nc, c.run)
-        c.pc = 0
-        while c.pc < c.k:
-            c.kc = min(<i64>KC, c.k - c.pc)
-            if not c.in_place:
-                parallel_for(pack_b_f64 if double_precision else pack_b_f32, c, ceil_div(c.nc, nr), 0.3 * c.nc * c.kc, ANY_SLOTS)
-            parallel_for(
-                block_f64 if double_precision else block_f32, c, ceil_div(c.m, c.mc) * c.run_tasks,
-                2.0 * c.m * c.nc * c.kc / rate, slots,
-            )
-            c.pc += KC
-        c.jc += NC
+            for j in range(c.n):
+                for i in range(c.k):
+                    bp[j * c.k + i] = b[i * c.brs + j * c.bcs]
+        b = bp
+    # few rows stay while the columns pass by; few columns stay while the rows do
+    height = c.m if c.m <= DOT_ROWS else dr
+    i = x.i0
+    while i < x.i1:
+        rows = min(height, x.i1 - i)
+        j = x.j0
+        while j < x.j1:
+            width = min(LM_NV * <i64>lanes(t), x.j1 - j)
+            jj = 0
+            while jj < width:
+                columns = min(dc, width - jj)
+                ii = 0
+                while ii < rows:
+                    a = <const real *>x.a + (i + ii) * c.ars
+                    if rows - ii == 1:
+                        dot_tile(t, 1, 1, columns, c.k, a, c.ars, b + (j + jj) * bcs, bcs, sums + ii * LM_NV * lanes(t) + jj, LM_NV * lanes(t))
+                    else:
+                        dot_tile(
+                            t, dot_rows(t), min(dr, rows - ii), columns, c.k, a, c.ars, b + (j + jj) * bcs, bcs,
+                            sums + ii * LM_NV * lanes(t) + jj, LM_NV * lanes(t),
+                        )
+                    ii += dr
+                jj += dc
+            place(t, c, &x, &e, i, j)
+            finish_block(t, sums, LM_NV * lanes(t), rows, width, <real *>x.out + i * c.ldc + j, c.ldc, &e)
+            j += LM_NV * lanes(t)
+        i += height
 
 
-cdef i64 round_up(i64 bytes) noexcept nogil:
-    return ceil_div(bytes, 128) * 128
+cdef inline void any_task(real t, Context *c, i64 task, i64 slot) noexcept nogil:
+    if c.way == BLOCKS:
+        block_task(t, c, task, slot)
+    elif c.way == RANK:
+        rank_task(t, c, task, slot)
+    else:
+        dot_task(t, c, task, slot)
+
+
+cdef void task_f32(void *c, i64 task, i64 slot) noexcept nogil:
+    any_task(<float>0, <Context *>c, task, slot)
+
+
+cdef void task_f64(void *c, i64 task, i64 slot) noexcept nogil:
+    any_task(<double>0, <Context *>c, task, slot)
+
+
+cdef void grid(i64 m, i64 n, i64 k, i64 batch, i64 item, i64 *rows, i64 *columns) noexcept nogil:
+    """Tasks along m and n. More tasks balance better over more threads, larger ones pack less."""
+    cdef i64 nr = LM_NV * LM_VB // item
+    cdef i64 tasks
+    cdef double flops
+    rows[0] = columns[0] = 1
+    while True:
+        tasks = batch * rows[0] * columns[0]
+        flops = 2.0 * batch * m * n * k / tasks
+        if not (tasks < 4 and flops > 4e6 or tasks < 8 and flops > 1e9 or tasks < 32 and flops > 1e10):
+            return
+        if n * rows[0] >= m * columns[0] and 2 * columns[0] * nr <= n:
+            columns[0] *= 2
+        elif 2 * rows[0] * LM_MR <= m:
+            rows[0] *= 2
+        elif 2 * columns[0] * nr <= n:
+            columns[0] *= 2
+        else:
+            return
+
+
+cdef i64 a_elements(i64 m, i64 k, i64 row_tasks) noexcept nogil:
+    """Of a copied block of A, whichever way it lies."""
+    cdef i64 kc = ceil_div(k, max(<i64>1, ceil_div(k, KC)))
+    cdef i64 mc = min(<i64>MC, ceil_div(ceil_div(m, LM_MR), row_tasks) * LM_MR)
+    return max(mc * spread(kc), kc * spread(mc))
+
+
+cdef i64 thread_bytes(i64 m, i64 n, i64 k, i64 batch, i64 item) noexcept nogil:
+    """Scratch of a thread: a block of A and strips of B, or sums and columns of B."""
+    cdef i64 nr = LM_NV * LM_VB // item
+    cdef i64 kc = ceil_div(k, max(<i64>1, ceil_div(k, KC)))
+    cdef i64 elements, row_tasks, column_tasks
+    grid(m, n, k, batch, item, &row_tasks, &column_tasks)
+    elements = kc * nr
+    if ceil_div(ceil_div(m, LM_MR), row_tasks) * LM_MR > MC:
+        elements *= ceil_div(ceil_div(n, nr), column_tasks)
+    elements += a_elements(m, k, row_tasks)
+    if m <= RANK_ROWS:
+        elements = max(elements, <i64>RANK_ROWS * RANK_COLUMNS)
+    if m <= DOT_ROWS or n < nr:
+        elements = max(elements, DOT_ROWS * nr + min(n * k, <i64>DOT_BLOCK))
+    return ceil_div(elements * item, 128) * 128
+
+
+cdef inline i64 crowd(i64 stride) noexcept nogil:
+    """How many of the mr rows of a tile, `stride` bytes apart, meet the first in one set of L1 (64 sets of 64 bytes)."""
+    cdef i64 i
+    cdef i64 count = 0
+    for i in range(LM_MR):
+        count += i * stride % 4096 // 64 == 0
+    return count
+
+
+cdef void plan(Context *c, i64 batch) noexcept nogil:
+    """The way, what is packed, and the tasks: by sizes and strides alone."""
+    cdef i64 nr = LM_NV * LM_VB // c.item
+    cdef i64 step = c.brs * c.item
+    if c.n == 1:
+        c.bcs = 1
+    grid(c.m, c.n, c.k, batch, c.item, &c.row_tasks, &c.column_tasks)
+    c.passes = max(<i64>1, ceil_div(c.k, KC))
+    c.copy_a = c.pack_b = False
+    if c.acs == 1 and c.k >= DOT_DEPTH and (
+        8 * c.n <= 3 * nr and c.n * c.k <= DOT_BLOCK or c.m <= DOT_ROWS and c.brs == 1
+    ):
+        c.way = DOT
+        c.pack_b = c.brs != 1
+        if c.m <= DOT_ROWS:
+            c.row_tasks = 1
+            c.column_tasks = ceil_div(c.n, RANK_COLUMNS)
+    elif c.m <= RANK_ROWS and c.bcs == 1 and c.k > 0:
+        c.way = RANK
+        c.row_tasks = 1
+        c.column_tasks = ceil_div(ceil_div(c.n, nr), RANK_COLUMNS // nr)
+    else:
+        c.way = BLOCKS
+        c.a_elements = a_elements(c.m, c.k, c.row_tasks)
+        # powers of two send all rows of a strip into few sets of L2
+        c.pack_b = c.bcs != 1 or c.m > 2 * LM_MR and c.k * c.n * c.item > SMALL and step & -step > 1024
+        c.copy_a = not (c.m * c.k * c.item <= SMALL or c.acs == 1 and crowd(c.ars * c.item) <= 4)
 
 
 def scratch(pass_, p):
-    """The slab of B, shared, and a block of A per thread."""
-    cdef i64 item = p.dtype.itemsize
-    cdef i64 nr = LM_NV * LM_VB // item
-    cdef i64 kc = min(<i64>KC, <i64>p.k)
-    cdef i64 nc = min(<i64>NC, <i64>p.n)
-    cdef i64 mc = min(<i64>MC, ceil_div(p.m, LM_MR) * LM_MR)
-    return round_up(kc * ceil_div(nc, nr) * nr * item), round_up(mc * kc * item)
+    """A block of A and strips of B per thread."""
+    cdef i64 batch = 1
+    for size in p.batch:
+        batch *= size
+    return 0, thread_bytes(p.m, p.n, p.k, batch, p.dtype.itemsize)
+
+
+cdef void last_strides(cnp.ndarray x, i64 item, i64 *rows, i64 *columns) noexcept:
+    cdef int nd = cnp.PyArray_NDIM(x)
+    rows[0] = cnp.PyArray_STRIDE(x, nd - 2) // item
+    columns[0] = cnp.PyArray_STRIDE(x, nd - 1) // item
 
 
 def forward(p, cnp.ndarray a, cnp.ndarray b, bias, c, cnp.ndarray out, cnp.ndarray scratch):
     cdef Context x
     cdef bint double_precision = cnp.PyArray_TYPE(out) == cnp.NPY_FLOAT64
+    cdef double rate = 60.0 if double_precision else 120.0     # flops per ns of one thread, for the pool's estimate
+    cdef i64 unused
+    cdef i64 batch = 1
+    cdef int axis
+    cdef cnp.ndarray old
     x.item = 8 if double_precision else 4
     x.m = p.m
     x.n = p.n
     x.k = p.k
     x.a = cnp.PyArray_BYTES(a)
-    x.ars = cnp.PyArray_STRIDE(a, 0) // x.item
-    x.acs = cnp.PyArray_STRIDE(a, 1) // x.item
+    last_strides(a, x.item, &x.ars, &x.acs)
     x.b = cnp.PyArray_BYTES(b)
-    x.brs = cnp.PyArray_STRIDE(b, 0) // x.item
-    x.bcs = cnp.PyArray_STRIDE(b, 1) // x.item
+    last_strides(b, x.item, &x.brs, &x.bcs)
     x.out = cnp.PyArray_BYTES(out)
-    x.ldc = cnp.PyArray_STRIDE(out, 0) // x.item
+    last_strides(out, x.item, &x.ldc, &unused)
+    x.e = plain()
     x.e.alpha = p.alpha
     x.e.beta = p.beta
     x.e.slope = p.slope
     x.e.act = p.act
     x.e.bias_kind = p.bias_kind
-    x.e.bias = NULL
     x.bias = cnp.PyArray_BYTES(bias) if bias is not None else NULL
     x.c = NULL
     x.ldcc = 0
+    x.axes = cnp.PyArray_NDIM(out) - 2
+    for axis in range(x.axes):
+        x.size[axis] = cnp.PyArray_DIM(out, axis)
+        x.so[axis] = cnp.PyArray_STRIDE(out, axis)
+        x.sa[axis] = cnp.PyArray_STRIDE(a, axis)
+        x.sb[axis] = cnp.PyArray_STRIDE(b, axis)
+        x.sc[axis] = 0
+        batch *= x.size[axis]
     if c is not None:
-        x.c = cnp.PyArray_BYTES(c)
-        x.ldcc = cnp.PyArray_STRIDE(c, 0) // x.item
-    cdef i64 mc = min(<i64>MC, ceil_div(x.m, LM_MR) * LM_MR)
-    cdef i64 kc = min(<i64>KC, x.k)
-    cdef i64 slab = round_up(kc * ceil_div(min(<i64>NC, x.n), LM_NV * LM_VB // x.item) * LM_NV * LM_VB)
-    x.ap_bytes = round_up(mc * kc * x.item)
-    x.bp = cnp.PyArray_BYTES(scratch)
-    x.ap = x.bp + slab
-    cdef i64 slots = (cnp.PyArray_SIZE(scratch) - slab) // x.ap_bytes if x.ap_bytes else 1
+        old = c
+        x.c = cnp.PyArray_BYTES(old)
+        last_strides(old, x.item, &x.ldcc, &unused)
+        x.e.old = x.c
+        x.e.ld_old = x.ldcc
+        for axis in range(x.axes):
+            x.sc[axis] = cnp.PyArray_STRIDE(old, axis)
+    if x.m == 0 or x.n == 0 or batch == 0:
+        return
+    x.per_thread = thread_bytes(x.m, x.n, x.k, batch, x.item)
+    x.scratch = cnp.PyArray_BYTES(scratch)
+    cdef i64 slots = cnp.PyArray_SIZE(scratch) // x.per_thread if x.per_thread else 1
     with nogil:
-        multiply(&x, double_precision, slots)
+        plan(&x, batch)
+        parallel_for(
+            task_f64 if double_precision else task_f32, &x, batch * x.row_tasks * x.column_tasks,
+            2.0 * batch * x.m * x.n * x.k / rate, slots,
+        )

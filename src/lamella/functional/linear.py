@@ -18,13 +18,12 @@ from lamella.tensor import Operation, apply
 __all__ = ["gemm", "linear", "matmul"]
 
 
-def product(a: np.ndarray, b: np.ndarray, bias: np.ndarray | None = None, alpha: float = 1.0, out: np.ndarray | None = None) -> np.ndarray:
-    """alpha * a @ b + bias (per column), 2-d operands of any strides, already validated."""
-    m, k = a.shape
-    n = b.shape[1]
-    p = GemmProblem.of(m, n, k, a.dtype, alpha, 0.0, "none" if bias is None else "column")
-    if out is None:
-        out = empty((m, n), a.dtype)
+def product(a: np.ndarray, b: np.ndarray, bias: np.ndarray | None = None, alpha: float = 1.0) -> np.ndarray:
+    """alpha * a @ b + bias (per column), operands of any strides and with the same leading axes, already validated."""
+    *batch, m, k = a.shape
+    n = b.shape[-1]
+    p = GemmProblem.of(m, n, k, a.dtype, alpha, 0.0, "none" if bias is None else "column", "none", 0.0, tuple(batch))
+    out = empty((*batch, m, n), a.dtype)
     select("gemm", "forward", p)(p, a, b, bias, None, out)
     return out
 
@@ -117,16 +116,16 @@ def _matmul(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     if b.ndim == 2:
         rows = a if a.ndim == 2 else a.reshape(math.prod(a.shape[:-1]), a.shape[-1])
         return product(rows, b).reshape(*a.shape[:-1], b.shape[-1])
-    batch = np.broadcast_shapes(a.shape[:-2], b.shape[:-2])
-    a, b = np.broadcast_to(a, batch + a.shape[-2:]), np.broadcast_to(b, batch + b.shape[-2:])
-    out = empty((*batch, a.shape[-2], b.shape[-1]), a.dtype)
-    for i in np.ndindex(batch):
-        product(a[i], b[i], out=out[i])
-    return out
+    if a.shape[:-2] != b.shape[:-2]:
+        batch = np.broadcast_shapes(a.shape[:-2], b.shape[:-2])
+        a, b = np.broadcast_to(a, batch + a.shape[-2:]), np.broadcast_to(b, batch + b.shape[-2:])
+    return product(a, b)
 
 
 def _matmul_forward(a: Any, b: Any) -> tuple[np.ndarray, Any]:
     a, b = operand(np.asarray(a), "matmul"), operand(np.asarray(b), "matmul", "other")
+    if a.ndim == 2 == b.ndim and a.shape[1] == b.shape[0] and a.dtype == b.dtype:
+        return product(a, b), (a, b)
     same_dtype("matmul", input=a, other=b)
     if a.ndim == 0 or b.ndim == 0:
         raise ValueError(f"matmul: expected operands of one axis or more, got shapes {a.shape} and {b.shape}; use * to scale")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from lamella.problems.activation import ACTIVATIONS
@@ -9,14 +11,14 @@ from lamella.problems.base import Problem
 
 
 class GemmProblem(Problem):
-    """out (m, n) = act(alpha * a (m, k) @ b (k, n) + beta * c + bias).
+    """out (m, n) = act(alpha * a (m, k) @ b (k, n) + beta * c + bias), once per matrix of a batch.
 
-    bias is "none", "column" (n,) or "row" (m,); activation one of ACTIVATIONS.
+    bias is "none", "column" (n,) or "row" (m,); activation one of ACTIVATIONS; batch the sizes of the leading axes, which a, b, c and out share.
     """
 
     operation = "gemm"
     FIELDS = ("m", "n", "k", "bias_kind", "act")
-    __slots__ = ("m", "n", "k", "alpha", "beta", "bias", "bias_kind", "activation", "act", "slope")
+    __slots__ = ("m", "n", "k", "alpha", "beta", "bias", "bias_kind", "activation", "act", "slope", "batch")
 
     def __init__(
         self,
@@ -29,6 +31,7 @@ class GemmProblem(Problem):
         bias: str = "none",
         activation: str = "none",
         slope: float = 0.01,
+        batch: tuple[int, ...] = (),
     ):
         self.m, self.n, self.k, self.dtype = m, n, k, np.dtype(dtype)
         self.alpha, self.beta, self.slope = float(alpha), float(beta), float(slope)
@@ -38,5 +41,6 @@ class GemmProblem(Problem):
             raise ValueError(f"gemm: activation must be one of {', '.join(ACTIVATIONS)}, got {activation!r}")
         self.bias, self.bias_kind = bias, ("none", "column", "row").index(bias)
         self.activation, self.act = activation, ACTIVATIONS[activation]
-        self.flops = 2 * m * n * k
-        self.bytes = (m * k + k * n + m * n) * self.dtype.itemsize
+        self.batch = batch
+        self.flops = 2 * m * n * k * math.prod(batch)
+        self.bytes = (m * k + k * n + m * n) * self.dtype.itemsize * math.prod(batch)

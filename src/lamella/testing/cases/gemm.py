@@ -10,17 +10,19 @@ from lamella.problems import GemmProblem
 from lamella.testing.cases.base import DTYPE, Arrays, Row, summed, values
 
 
+def _matrices(p: GemmProblem, rows: int, columns: int, transposed: bool, rng: np.random.Generator, integers: bool) -> np.ndarray:
+    if transposed:
+        return values(rng, (*p.batch, columns, rows), p.dtype, integers).swapaxes(-1, -2)
+    return values(rng, (*p.batch, rows, columns), p.dtype, integers)
+
+
 def _gemm_make(p: GemmProblem, pass_: str, rng: np.random.Generator, integers: bool) -> tuple[list[np.ndarray | None], Arrays]:
-    a = values(rng, (p.m, p.k), p.dtype, integers)
-    b = values(rng, (p.k, p.n), p.dtype, integers)
     transposes = (p.m + 2 * p.n + p.k) % 4  # all four combinations occur over the sizes
-    if transposes & 1:
-        a = np.asfortranarray(a)
-    if transposes & 2:
-        b = np.asfortranarray(b)
+    a = _matrices(p, p.m, p.k, bool(transposes & 1), rng, integers)
+    b = _matrices(p, p.k, p.n, bool(transposes & 2), rng, integers)
     bias = values(rng, {"none": (0,), "column": (p.n,), "row": (p.m,)}[p.bias], p.dtype, integers) if p.bias != "none" else None
-    c = values(rng, (p.m, p.n), p.dtype, integers) if p.beta else None
-    return [a, b, bias, c], [np.empty((p.m, p.n), p.dtype)]
+    c = _matrices(p, p.m, p.n, False, rng, integers) if p.beta else None
+    return [a, b, bias, c], [np.empty((*p.batch, p.m, p.n), p.dtype)]
 
 
 def _gemm_bound(p: GemmProblem, pass_: str, inputs: list[Any], expected: Arrays) -> list[Any]:
@@ -37,6 +39,11 @@ def _gemm_bound(p: GemmProblem, pass_: str, inputs: list[Any], expected: Arrays)
 _SIZES = [
     (1, 1, 1), (1, 17, 5), (13, 31, 7), (14, 32, 16), (15, 33, 17), (5, 15, 3), (6, 16, 8), (7, 17, 9), (3, 64, 31), (29, 5, 2), (53, 61, 59),
     (170, 33, 20), (31, 530, 3), (16, 16, 385), (9, 40, 800), (2, 3100, 5), (0, 4, 3), (4, 0, 3), (4, 5, 0), (1, 2, 1), (2, 1, 1), (1, 1, 2),
+    # few rows or columns: dot products and rank updates, with whole and odd registers and rows
+    (1, 1030, 9), (3, 520, 17), (4, 33, 1), (4, 70, 80), (1, 67, 65), (2, 66, 71), (3, 65, 130), (8, 67, 97), (7, 35, 64), (9, 5, 70), (37, 12, 101),
+    (50, 3, 129), (6, 1, 200), (23, 1, 64),
+    # row strides of powers of two, several blocks and passes
+    (40, 1024, 20), (190, 64, 1024), (40, 70, 1024), (340, 512, 30), (341, 96, 530),
 ]  # fmt: skip
 
 ROW = Row(
@@ -52,6 +59,14 @@ ROW = Row(
         (15, 33, 17, DTYPE, 1.0, 0.0, "column", "sigmoid"),
         (6, 32, 400, DTYPE, 0.25, 1.0, "row", "tanh"),
         (7, 5, 0, DTYPE, 1.0, 0.0, "row", "tanh"),
+        (4, 70, 80, DTYPE, 2.0, 1.0, "column", "relu"),
+        (8, 70, 81, DTYPE, 1.0, 1.0, "row", "relu"),
+        (15, 40, 530, DTYPE, 1.0, 1.0, "column", "relu"),
+        (15, 40, 531, DTYPE, 2.0, -1.0, "row", "leaky_relu", 0.5),
+        (16, 33, 17, DTYPE, 1.0, 1.0, "column", "relu", 0.0, (3,)),
+        (2, 33, 19, DTYPE, 1.0, 0.0, "row", "none", 0.0, (2, 3)),
+        (5, 6, 70, DTYPE, 1.0, 0.0, "none", "none", 0.0, (3, 1, 2)),
+        (5, 6, 7, DTYPE, 1.0, 0.0, "none", "none", 0.0, (0, 2)),
     ],
     _gemm_make,
     lambda p, pass_: p.activation in ("none", "relu", "leaky_relu"),
