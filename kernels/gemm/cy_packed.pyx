@@ -6,7 +6,7 @@ Shapes   a (.., m, k)  b (.., k, n)  c, out (.., m, n)  bias (n,) or (m,); leadi
 Storage  a, b of any strides (0 for a batch that is broadcast); c and out with unit column stride, any other strides
 Tile     mr x nr = LM_MR x LM_NV registers (_common/tile.pxd)
 
-Three ways, by sizes and strides alone:
+Loops    three ways, by sizes and strides alone:
 
 BLOCKS   A task is a block of C. Inside, from the outside in:
 
@@ -19,7 +19,7 @@ BLOCKS   A task is a block of C. Inside, from the outside in:
          everything, if it is small) that fall into different sets of L1, B with rows that fall into different sets of L2. Otherwise
          A is copied as it stands, with a stride of an odd number of cache lines, and B goes into strips, zero-padded to whole ones:
              bp[j / nr][l][j % nr]
-         all of the task's columns at once, along the rows of B, if several blocks of A use them; one strip at a time if one does. A B
+         all of the task's columns at once, along the rows of B, if several blocks of A use them; a few strips at a time if one does. A B
          with contiguous columns is transposed in registers on the way (_common/transpose.h).
 RANK     At most 4 rows: C += columns of A times rows of B, up to 8 rows of B in one sweep. B is read once, in its order; the sums stand
          in L1. Bound by the bandwidth of B.
@@ -41,7 +41,7 @@ cimport numpy as cnp
 from libc.string cimport memcpy
 
 from lamella.kernels._common.pool cimport parallel_for
-from lamella.kernels._common.simd cimport LM_MR, LM_NV, LM_VB, lanes, v_fma, v_load, v_load_n, v_set, v_store, v_zero, vec
+from lamella.kernels._common.simd cimport LM_MR, LM_NV, LM_VB, lanes, v_fma, v_load, v_load_n, v_prefetch, v_set, v_store, v_zero, vec
 from lamella.kernels._common.tile cimport BIAS_COLUMN, BIAS_NONE, BIAS_ROW, Epilogue, finish_block, plain, tile_ahead
 from lamella.kernels._common.transpose cimport square, sum_lanes
 from lamella.kernels._common.types cimport i64, real
@@ -56,6 +56,7 @@ cdef enum:
     DOT_ROWS = 8        # so few rows, or columns, are computed as dot products
     DOT_DEPTH = 64
     DOT_BLOCK = 32768   # elements of B, so that few columns stay in cache
+    RUN = 131072        # bytes of the strips packed at a time, if one block of A uses them: the longer, the better for the memory behind
     SMALL = 32768       # bytes of an operand that stays in L1 as it is
     MAX_AXES = 64
 
@@ -185,6 +186,10 @@ cdef void pack_b(real t, const real *src, i64 rs, i64 cs, i64 depth, i64 columns
         dst += depth * nr
 
 
+cdef inline i64 strips_at_a_time(i64 depth, i64 nr, i64 item) noexcept nogil:
+    return max(<i64>1, RUN // (max(depth, <i64>1) * nr * item))
+
+
 cdef inline i64 spread(i64 n) noexcept nogil:
     """A stride of at least n elements, an odd number of cache lines: successive rows fall into different sets."""
     return (ceil_div(n, 16) | 1) * 16
@@ -209,10 +214,11 @@ cdef void copy_a(real t, const real *src, i64 rs, i64 cs, i64 rows, i64 depth, r
 
 cdef void multiply_block(
     real t, Context *c, Block *x, Epilogue *e, i64 i0, i64 rows, i64 j0, i64 columns, i64 depth,
-    const real *a, i64 ars, i64 acs, const real *b, i64 bls, i64 strip_step, const char *ahead, i64 ahead_strip, i64 ahead_line, i64 ahead_step,
+    const real *a, i64 ars, i64 acs, const real *b, i64 bls, i64 strip_step,
+    const char *ahead, i64 reach, i64 ahead_strip, i64 ahead_line, i64 ahead_step,
 ) noexcept nogil:
-    """The tiles of a block of A in L2 and a run of strips, strip_step apart. While a strip is at work its successor is fetched into L2:
-    tile by tile, from ahead + strip * ahead_strip + tile * ahead_line on, a line every step, ahead_step further each."""
+    """The tiles of a block of A in L2 and a run of strips, strip_step apart. While a strip is at work the one `reach` columns on is fetched
+    into L2: tile by tile, from ahead + strip * ahead_strip + tile * ahead_line on, a line every step, ahead_step further each."""
     cdef i64 mr = LM_MR
     cdef i64 nr = LM_NV * lanes(t)
     cdef i64 panels = ceil_div(rows, mr)
@@ -231,7 +237,7 @@ cdef void multiply_block(
             out = <real *>x.out + (i0 + i) * c.ldc + j0 + j
             next_ = <const char *>a
             next_step = 0
-            if panel * 64 < LM_NV * LM_VB and j0 + j + nr < x.j1:
+            if panel * 64 < LM_NV * LM_VB and j0 + j + reach < x.j1:
                 next_ = ahead + strip * ahead_strip + panel * ahead_line
                 next_step = ahead_step
             if width <= lanes(t):
@@ -267,10 +273,10 @@ cdef void block_task(real t, Context *c, i64 task, i64 slot) noexcept nogil:
         j = 0
         while j < columns:
             b = <const real *>x.b + pc * c.brs + (x.j0 + j) * c.bcs
-            # whole strips in place; or one strip after the other, if it serves one block of A only; or all of them
+            # whole strips in place; or a few strips after the others, if they serve one block of A only; or all of them
             run = columns // nr * nr - j
             if c.pack_b or run == 0:
-                run = columns - j if blocks > 1 else min(nr, columns - j)
+                run = columns - j if blocks > 1 else min(nr * strips_at_a_time(kc, nr, sizeof(real)), columns - j)
                 pack_b(t, b, c.brs, c.bcs, kc, run, bp)
             i = 0
             while i < rows:
@@ -288,17 +294,17 @@ cdef void block_task(real t, Context *c, i64 task, i64 slot) noexcept nogil:
                     if blocks > 1:
                         multiply_block(
                             t, c, &x, &e, x.i0 + i, height, x.j0 + j, run, kc, a, ars, acs, bp, nr, kc * nr,
-                            <const char *>(bp + kc * nr), kc * nr * sizeof(real), kc * 64, 64,
+                            <const char *>(bp + kc * nr), nr, kc * nr * sizeof(real), kc * 64, 64,
                         )
                     else:
                         multiply_block(
                             t, c, &x, &e, x.i0 + i, height, x.j0 + j, run, kc, a, ars, acs, bp, nr, kc * nr,
-                            <const char *>(b + nr), nr * sizeof(real), 64, c.brs * <i64>sizeof(real) if c.bcs == 1 else 0,
+                            <const char *>(b + run), run, nr * sizeof(real), 64, c.brs * <i64>sizeof(real) if c.bcs == 1 else 0,
                         )
                 else:
                     multiply_block(
                         t, c, &x, &e, x.i0 + i, height, x.j0 + j, run, kc, a, ars, acs, b, c.brs, nr,
-                        <const char *>(b + nr), nr * sizeof(real), 64, c.brs * <i64>sizeof(real),
+                        <const char *>(b + nr), nr, nr * sizeof(real), 64, c.brs * <i64>sizeof(real),
                     )
                 i += mc
             j += run
@@ -321,6 +327,7 @@ cdef inline void rank_rows(
             v[i] = v_zero() if first else v_load(sums + i * RANK_COLUMNS + j * lanes(t))
         for u in range(steps):
             bv = v_load(b + u * brs + j * lanes(t))
+            v_prefetch(b + (steps + u) * brs + j * lanes(t))
             for i in range(mr):
                 v[i] = v_fma(t, s[i][u], bv, v[i])
         for i in range(mr):
@@ -515,9 +522,10 @@ cdef i64 thread_bytes(i64 m, i64 n, i64 k, i64 batch, i64 item) noexcept nogil:
     cdef i64 kc = ceil_div(k, max(<i64>1, ceil_div(k, KC)))
     cdef i64 elements, row_tasks, column_tasks
     grid(m, n, k, batch, item, &row_tasks, &column_tasks)
-    elements = kc * nr
-    if ceil_div(ceil_div(m, LM_MR), row_tasks) * LM_MR > MC:
-        elements *= ceil_div(ceil_div(n, nr), column_tasks)
+    elements = ceil_div(ceil_div(n, nr), column_tasks)
+    if ceil_div(ceil_div(m, LM_MR), row_tasks) * LM_MR <= MC:
+        elements = min(elements, strips_at_a_time(k // max(<i64>1, ceil_div(k, KC)), nr, item))
+    elements *= kc * nr
     elements += a_elements(m, k, row_tasks)
     if m <= RANK_ROWS:
         elements = max(elements, <i64>RANK_ROWS * RANK_COLUMNS)

@@ -261,6 +261,6 @@ def forward_program(p, in_place):
 
 
 def forward(p, a, b, bias, c, out, scratch):
-    call = forward_program(p, p.m <= 2 * MR and b.strides[-1] == b.itemsize)
+    run = forward_program(p, p.m <= 2 * MR and b.strides[-1] == b.itemsize)
     for i in np.ndindex(p.batch):
-        call(a[i], b[i], bias, None if c is None else c[i], out[i], scratch)
+        run(a[i], b[i], bias, None if c is None else c[i], out[i], scratch)
