@@ -1,4 +1,4 @@
-"""The stated bounds of exp, log, sigmoid and tanh, in units in the last place, and their limits."""
+"""The stated bounds of exp, log, sigmoid, tanh and erf, in units in the last place, and their limits."""
 
 import numpy as np
 import pytest
@@ -8,8 +8,20 @@ from lamella.registry import OPERATIONS, select, use_backend
 
 IMPLEMENTATIONS = [row.name for row in OPERATIONS["activation"].implementations if row.functions is None and row.name != "ref"]
 DTYPES = [np.float32, np.float64]
-ULPS = {"exp": 2, "log": 2, "sigmoid": 4, "tanh": 4}
+ULPS = {"exp": 2, "log": 2, "sigmoid": 4, "tanh": 4, "erf": 4}
 inf, nan = np.inf, np.nan
+
+
+def erf(x):
+    """In the type of x: the series erf x = 2/sqrt(pi) e^(-x^2) sum 2^k x^(2k+1) / (2k+1)!!, whose terms are all positive."""
+    a = np.minimum(np.abs(x), 8)
+    term = total = a * 2 / np.sqrt(np.pi * np.ones((), x.dtype))
+    if x.dtype == np.longdouble:
+        term = total = a * (2 / np.sqrt(np.longdouble("3.14159265358979323846264")))
+    for k in range(1, 400):
+        term = term * 2 * a * a / (2 * k + 1)
+        total = total + term
+    return np.copysign(total * np.exp(-a * a), x)
 
 
 def compute(name, function, x):
@@ -42,6 +54,8 @@ def oracle(function, x):
     x = x.astype(np.float64 if x.dtype == np.float32 else np.longdouble)
     if function == "sigmoid":
         return 1 / (1 + np.exp(-x))
+    if function == "erf":
+        return erf(x)
     return getattr(np, function)(x)
 
 
@@ -65,7 +79,13 @@ def test_ulps(name, function, dtype):
 def test_mpmath(name, dtype):
     """A second oracle, independent of the C library, on fewer points."""
     mpmath = pytest.importorskip("mpmath")
-    functions = {"exp": mpmath.exp, "log": mpmath.log, "tanh": mpmath.tanh, "sigmoid": lambda v: 1 / (1 + mpmath.exp(-v))}
+    functions = {
+        "exp": mpmath.exp,
+        "log": mpmath.log,
+        "tanh": mpmath.tanh,
+        "erf": mpmath.erf,
+        "sigmoid": lambda v: 1 / (1 + mpmath.exp(-v)),
+    }
     with mpmath.workdps(50):
         for function, exact in functions.items():
             x = arguments(function, dtype)[::97].copy()
@@ -81,6 +101,7 @@ LIMITS = {
     "log": [(1, 0), (0, -inf), (-0.0, -inf), (inf, inf), (-1, nan), (-inf, nan), (nan, nan)],
     "sigmoid": [(0, 0.5), (inf, 1), (-inf, 0), (nan, nan), (1e4, 1), (-1e4, 0), (1e30, 1)],
     "tanh": [(0, 0), (-0.0, -0.0), (inf, 1), (-inf, -1), (nan, nan), (1e4, 1), (-1e4, -1), (1e-30, 1e-30)],
+    "erf": [(0, 0), (-0.0, -0.0), (inf, 1), (-inf, -1), (nan, nan), (1e4, 1), (-1e4, -1), (6, 1), (-6, -1)],
 }
 
 
@@ -102,6 +123,8 @@ def test_odd_and_monotone(name, dtype):
     x = np.linspace(0, 20, 4001).astype(dtype)
     y = compute(name, "tanh", x)
     np.testing.assert_array_equal(compute(name, "tanh", -x), -y)
+    np.testing.assert_array_equal(compute(name, "erf", -x), -compute(name, "erf", x))
+    assert (np.abs(compute(name, "erf", x)) <= 1).all()
     assert (np.abs(y) <= 1).all()
     s = compute(name, "sigmoid", np.linspace(-120, 120, 4001).astype(dtype))
     assert ((s >= 0) & (s <= 1)).all()

@@ -1,6 +1,6 @@
-"""exp, log, tanh and the logistic function for Numba tasks: the arithmetic of vmath.pxd.
+"""exp, log, tanh, the logistic function and erf for Numba tasks: the arithmetic of vmath.pxd.
 
-    f = math_of(np.dtype("float32"))            f.exp(x), f.log(x), f.tanh(x), f.sigmoid(x) of a number
+    f = math_of(np.dtype("float32"))            f.exp(x), f.log(x), f.tanh(x), f.sigmoid(x), f.erf(x) of a number
     f = math_of(np.dtype("float32"), 1)         of a vector of one register (nb_simd.py)
 
 Shapes   numbers in, numbers out; vectors in, vectors out
@@ -33,6 +33,19 @@ LOG = {
     np.float64: (
         0.14617128399807300, 0.15331666676597174, 0.18182890778026130, 0.22222211112104947, 0.28571428626114518, 0.39999999999898199,
         0.66666666666666697,
+    ),
+}  # fmt: skip
+ERF = {
+    np.float32: (
+        9.2173526030146968e-6, -0.00011729798887723357, 0.00063162581948088118, -0.0016648295649846055, 0.0001582190646737319,
+        0.019154202597017697, -0.10277810763478229, -0.63661935859461416, -1.1283791718962193,
+    ),
+    np.float64: (
+        3.5869726141413267e-15, -1.6127712827325345e-13, 3.3604500053488893e-12, -4.2973414812194437e-11, 3.7572294022638489e-10,
+        -2.3585231121664515e-9, 1.0764729135214863e-8, -3.4555954597130741e-8, 6.5657442910517071e-8, 1.1867160256119703e-8,
+        -5.7089710050776765e-7, 2.0375403887624406e-6, -3.1333356347404412e-6, -3.1693569509480844e-6, 2.9575458709101761e-5,
+        -6.4420364662582641e-5, -2.5904541463277031e-5, 0.00059013244199477516, -0.0016962076722177874, 0.00020919485422934456,
+        0.019128446993070501, -0.1027726033013142, -0.63661977236759104, -1.1283791670955125,
     ),
 }  # fmt: skip
 LN2 = {np.float32: (0.693359375, -2.1219444005469058e-4), np.float64: (0.693145751953125, 1.4286068203094172e-6)}
@@ -98,11 +111,13 @@ def math_of(dtype, registers=0):
     double = real is np.float64
     e = tuple(real(v) for v in EXP[real])
     g = tuple(real(v) for v in LOG[real])
+    w = tuple(tuple(real(v) for v in ERF[real][i : i + 3]) for i in range(0, len(ERF[real]), 3))
     high, low = (real(v) for v in LN2[real])
     magic, log2e, lift = real(ROUND[real]), real(1.4426950408889634), real(2.0**54)
     zero, half, one, two, inf, nan = (real(v) for v in (0, 0.5, 1, 2, np.inf, np.nan))
     tiny, fifty_four = np.finfo(real).tiny, real(54)
     top, bottom, flat = (real(710), real(-746), real(19.1)) if double else (real(89), real(-104), real(9.1))
+    end = real(5.93) if double else real(3.94)
     bits = _bit_operations(real, registers)
     instruction = ISA == "v4" and registers == 1
 
@@ -163,4 +178,21 @@ def math_of(dtype, registers=0):
         d = exp_poly((a - n * high) - n * low) * power + (power - one)
         return bits.copysign(d / (d + two), x)
 
-    return namespace(f"math_{bits.__name__}", exp=exp, log=log, sigmoid=sigmoid, tanh=tanh)
+    @inline(fastmath=CONTRACT)
+    def three(q, a, c):
+        return ((q * a + c[0]) * a + c[1]) * a + c[2]
+
+    @inline(fastmath=CONTRACT)
+    def erf(x):
+        a = minimum(end, bits.magnitude(x))
+        q = (w[0][0] * a + w[0][1]) * a + w[0][2]
+        q = three(three(q, a, w[1]), a, w[2])
+        if double:
+            q = three(three(three(three(three(q, a, w[3]), a, w[4]), a, w[5]), a, w[6]), a, w[7])
+        g = a * q
+        n = (g * log2e + magic) - magic
+        power = bits.pow2(n + magic)
+        d = exp_poly((g - n * high) - n * low) * power + (power - one)
+        return bits.copysign(bits.magnitude(d), x)
+
+    return namespace(f"math_{bits.__name__}", exp=exp, log=log, sigmoid=sigmoid, tanh=tanh, erf=erf)

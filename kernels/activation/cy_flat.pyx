@@ -10,10 +10,10 @@ cimport numpy as cnp
 
 from lamella.kernels._common.pool cimport ANY_SLOTS, parallel_for
 from lamella.kernels._common.simd cimport (
-    lanes, v_div, v_eq, v_gt, v_load, v_load_n, v_max, v_mul, v_select, v_set, v_store, v_store_n, v_sub, v_zero, vec,
+    lanes, v_div, v_eq, v_fma, v_gt, v_load, v_load_n, v_max, v_mul, v_select, v_set, v_store, v_store_n, v_sub, v_zero, vec,
 )
 from lamella.kernels._common.types cimport i64, real
-from lamella.kernels._common.vmath cimport v_exp, v_log, v_sigmoid, v_tanh
+from lamella.kernels._common.vmath cimport v_erf, v_exp, v_log, v_sigmoid, v_tanh
 
 cnp.import_array()
 
@@ -24,6 +24,9 @@ cdef enum:
     TANH = 4
     EXP = 5
     LOG = 6
+    ERF = 7
+    GELU = 8
+    GELU_TANH = 9
 
 cdef enum:
     SLICE = 16384
@@ -37,7 +40,28 @@ cdef struct Context:
     double slope
 
 
+cdef inline vec gelu_gate(real t, vec x, vec square) noexcept nogil:
+    """(1 + tanh u) / 2 = sigmoid(2 u), which does not cancel"""
+    return v_sigmoid(t, v_mul(t, x, v_fma(t, square, v_set(<real>0.07135481627260025), v_set(<real>1.5957691216057308))))
+
+
+cdef inline vec gelu_slope(real t, vec x) noexcept nogil:
+    """Phi(x) + x phi(x)"""
+    cdef vec half = v_set(<real>0.5)
+    cdef vec density = v_mul(t, v_set(<real>0.3989422804014327), v_exp(t, v_mul(t, v_mul(t, v_set(<real>-0.5), x), x)))
+    return v_fma(t, x, density, v_fma(t, half, v_erf(t, v_mul(t, x, v_set(<real>0.70710678118654752))), half))
+
+
+cdef inline vec gelu_tanh_slope(real t, vec x) noexcept nogil:
+    """s + x s (1 - s) 2 u', s = sigmoid(2 u)"""
+    cdef vec square = v_mul(t, x, x)
+    cdef vec s = gelu_gate(t, x, square)
+    cdef vec inner = v_fma(t, square, v_set(<real>0.21406444881780076), v_set(<real>1.5957691216057308))
+    return v_fma(t, v_mul(t, x, inner), v_mul(t, s, v_sub(t, v_set(<real>1), s)), s)
+
+
 cdef inline vec value(real t, int act, vec x, vec slope) noexcept nogil:
+    cdef vec half
     if act == RELU:
         return v_max(t, v_zero(), x)
     elif act == LEAKY_RELU:
@@ -48,8 +72,14 @@ cdef inline vec value(real t, int act, vec x, vec slope) noexcept nogil:
         return v_tanh(t, x)
     elif act == EXP:
         return v_exp(t, x)
-    else:
+    elif act == LOG:
         return v_log(t, x)
+    elif act == ERF:
+        return v_erf(t, x)
+    elif act == GELU:
+        half = v_mul(t, x, v_set(<real>0.5))
+        return v_fma(t, half, v_erf(t, v_mul(t, x, v_set(<real>0.70710678118654752))), half)
+    return v_mul(t, x, gelu_gate(t, x, v_mul(t, x, x)))
 
 
 cdef inline vec derivative(real t, int act, vec s, vec slope) noexcept nogil:
@@ -65,8 +95,14 @@ cdef inline vec derivative(real t, int act, vec s, vec slope) noexcept nogil:
         return v_sub(t, one, v_mul(t, s, s))
     elif act == EXP:
         return s
-    else:
+    elif act == LOG:
         return v_div(t, one, s)
+    elif act == ERF:
+        return v_mul(t, v_set(<real>1.1283791670955126), v_exp(t, v_mul(t, s, v_sub(t, v_zero(), s))))
+    elif act == GELU:
+        return gelu_slope(t, s)
+    else:
+        return gelu_tanh_slope(t, s)
 
 
 cdef inline void run(real t, int act, bint backward, Context *c, i64 task) noexcept nogil:
@@ -110,6 +146,12 @@ cdef void choose(real t, Context *c, i64 task) noexcept nogil:
         both(t, EXP, c, task)
     elif c.act == LOG:
         both(t, LOG, c, task)
+    elif c.act == ERF:
+        both(t, ERF, c, task)
+    elif c.act == GELU:
+        both(t, GELU, c, task)
+    elif c.act == GELU_TANH:
+        both(t, GELU_TANH, c, task)
 
 
 cdef void task_f32(void *c, i64 task, i64 slot) noexcept nogil:
@@ -131,7 +173,7 @@ cdef void start(p, Context *c, bint double_precision):
 
 def accepts(pass_, p):
     """Only the functions that `choose` knows."""
-    return RELU <= p.act <= LOG
+    return RELU <= p.act <= GELU_TANH
 
 
 def forward(p, cnp.ndarray x, cnp.ndarray out, scratch):

@@ -15,17 +15,23 @@ from lamella.kernels._common.nb import Argument, Stage, doubles, floats_of, ints
 from lamella.kernels._common.nb_math import math_of
 
 SLICE = 16384
-RELU, LEAKY_RELU, SIGMOID, TANH, EXP, LOG = 1, 2, 3, 4, 5, 6
+RELU, LEAKY_RELU, SIGMOID, TANH, EXP, LOG, ERF, GELU, GELU_TANH = range(1, 10)
 
 
 @cache
 def tasks(dtype, act, backward):
     """The task for one function, one dtype, one direction."""
     array, f = floats_of(dtype), math_of(dtype)
-    exp, log, sigmoid, tanh = f.exp, f.log, f.sigmoid, f.tanh
+    exp, log, sigmoid, tanh, erf = f.exp, f.log, f.sigmoid, f.tanh, f.erf
     real = np.float32 if dtype == np.float32 else np.float64
     item = dtype.itemsize
-    zero, one = real(0), real(1)
+    zero, half, one = real(0), real(0.5), real(1)
+    a, b, c3 = (
+        real(1.5957691216057308),
+        real(0.07135481627260025),
+        real(0.21406444881780076),
+    )  # sqrt(2 / pi) times 2, 2 * 0.044715 and 6 * 0.044715
+    root, density, two_over_root = real(0.70710678118654752), real(0.3989422804014327), real(1.1283791670955126)
 
     @task
     def work(ctx, task, slot):
@@ -45,8 +51,16 @@ def tasks(dtype, act, backward):
                 y = one - s * s if backward else tanh(s)
             elif act == EXP:
                 y = s if backward else exp(s)
-            else:
+            elif act == LOG:
                 y = one / s if backward else log(s)
+            elif act == ERF:
+                y = two_over_root * exp(-s * s) if backward else erf(s)
+            elif act == GELU:
+                y = half + half * erf(root * s)
+                y = y + s * (density * exp(-half * s * s)) if backward else s * y
+            else:
+                h = sigmoid(s * (a + b * (s * s)))  # (1 + tanh u) / 2, which does not cancel
+                y = h + s * (a + c3 * (s * s)) * (h * (one - h)) if backward else s * h
             out[i] = g[i] * y if backward else y
 
     return work
@@ -54,7 +68,7 @@ def tasks(dtype, act, backward):
 
 def accepts(pass_, p):
     """Only the functions that the task above knows."""
-    return RELU <= p.act <= LOG
+    return RELU <= p.act <= GELU_TANH
 
 
 @lru_cache(4096)

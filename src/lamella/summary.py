@@ -52,6 +52,7 @@ FLOPS: dict[str, Callable[[Any, int, int], int]] = {
     "AdaptiveMaxPool2d": lambda module, x, out: x,
     "ReLU": lambda module, x, out: out,
     "LeakyReLU": lambda module, x, out: out,
+    "GELU": lambda module, x, out: 4 * out,
     "Sigmoid": lambda module, x, out: 4 * out,
     "Tanh": lambda module, x, out: 4 * out,
     "Softmax": lambda module, x, out: 4 * out,

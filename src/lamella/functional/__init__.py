@@ -4,7 +4,7 @@ import sys as _sys
 
 from lamella.core import sums_by as _sums_by
 from lamella.functional._broadcast import plus as _plus
-from lamella.functional.activation import leaky_relu, relu, sigmoid, tanh
+from lamella.functional.activation import gelu, leaky_relu, relu, sigmoid, tanh
 from lamella.functional.conv import conv2d
 from lamella.functional.dropout import dropout
 from lamella.functional.elementwise import abs, add, clamp, div, exp, log, maximum, minimum, mul, neg, pow, sqrt, sub, where
@@ -40,6 +40,7 @@ __all__ = [
     "exp",
     "expand",
     "flatten",
+    "gelu",
     "gemm",
     "leaky_relu",
     "linear",

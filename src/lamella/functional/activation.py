@@ -1,4 +1,4 @@
-"""relu, leaky_relu, sigmoid, tanh: one row each."""
+"""relu, leaky_relu, sigmoid, tanh, gelu: one row each."""
 
 from __future__ import annotations
 
@@ -36,6 +36,7 @@ def before_activation(p: Any, out: np.ndarray, g: np.ndarray) -> np.ndarray:
 
 
 _RELU, _LEAKY_RELU, _SIGMOID, _TANH = (operation(name) for name in ("relu", "leaky_relu", "sigmoid", "tanh"))
+_GELU = {"none": operation("gelu"), "tanh": operation("gelu_tanh")}
 
 
 def relu(input: Any) -> Any:
@@ -113,3 +114,35 @@ def tanh(input: Any) -> Any:
     array([0.])
     """
     return apply(_TANH, (input,))
+
+
+def gelu(input: Any, approximate: str = "none") -> Any:
+    """x Phi(x), where Phi is the distribution function of the standard normal distribution.
+
+    Parameters
+    ----------
+    input : array or Tensor of float32 or float64, any shape and memory order (kept)
+    approximate : {"none", "tanh"}
+        "tanh": x (1 + tanh(sqrt(2 / pi) (x + 0.044715 x^3))) / 2, as some published networks were trained with.
+
+    Returns
+    -------
+    array or Tensor of the same shape
+
+    Raises
+    ------
+    ValueError
+        Another approximation.
+
+    References
+    ----------
+    Hendrycks and Gimpel, Gaussian error linear units, arXiv:1606.08415.
+
+    Examples
+    --------
+    >>> gelu(np.array([-1.0, 0.0, 2.0])).round(4)
+    array([-0.1587,  0.    ,  1.9545])
+    """
+    if approximate not in _GELU:
+        raise ValueError(f"gelu: approximate must be 'none' or 'tanh', got {approximate!r}")
+    return apply(_GELU[approximate], (input,))

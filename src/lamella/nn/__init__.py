@@ -2,7 +2,7 @@
 
 from lamella import functional
 from lamella.nn import init
-from lamella.nn.activation import LeakyReLU, LogSoftmax, ReLU, Sigmoid, Softmax, Tanh
+from lamella.nn.activation import GELU, LeakyReLU, LogSoftmax, ReLU, Sigmoid, Softmax, Tanh
 from lamella.nn.batchnorm import BatchNorm1d, BatchNorm2d
 from lamella.nn.container import ModuleList, Sequential
 from lamella.nn.conv import Conv2d
@@ -23,6 +23,7 @@ __all__ = [
     "CrossEntropyLoss",
     "Dropout",
     "Flatten",
+    "GELU",
     "Identity",
     "LPPool2d",
     "LeakyReLU",

@@ -1,4 +1,4 @@
-"""ReLU, LeakyReLU, Sigmoid, Tanh, Softmax and LogSoftmax."""
+"""ReLU, LeakyReLU, GELU, Sigmoid, Tanh, Softmax and LogSoftmax."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 from lamella import functional as F
 from lamella.nn.module import Module
 
-__all__ = ["LeakyReLU", "LogSoftmax", "ReLU", "Sigmoid", "Softmax", "Tanh"]
+__all__ = ["GELU", "LeakyReLU", "LogSoftmax", "ReLU", "Sigmoid", "Softmax", "Tanh"]
 
 
 class ReLU(Module):
@@ -62,6 +62,32 @@ class LeakyReLU(Module):
 
     def extra_repr(self) -> str:
         return f"negative_slope={self.negative_slope}" + (", inplace=True" if self.inplace else "")
+
+
+class GELU(Module):
+    """x Phi(x), Phi the distribution function of the standard normal distribution.
+
+    Parameters
+    ----------
+    approximate : {"none", "tanh"}
+        As in `lamella.functional.gelu`.
+
+    Examples
+    --------
+    >>> import lamella
+    >>> GELU()(lamella.tensor([0.0, 10.0]))
+    tensor([ 0., 10.])
+    """
+
+    def __init__(self, approximate: str = "none"):
+        super().__init__()
+        self.approximate = approximate
+
+    def forward(self, input: Any) -> Any:
+        return F.gelu(input, self.approximate)
+
+    def extra_repr(self) -> str:
+        return f"approximate={self.approximate!r}"
 
 
 class Sigmoid(Module):

@@ -1,4 +1,4 @@
-"""Elementwise functions: activations, exp and log."""
+"""Elementwise functions: activations, exp, log and erf."""
 
 from __future__ import annotations
 
@@ -25,6 +25,9 @@ FUNCTIONS = {
     "tanh": Function(4, "output", epilogue=True),
     "exp": Function(5, "output"),
     "log": Function(6, "input"),
+    "erf": Function(7, "input"),
+    "gelu": Function(8, "input"),
+    "gelu_tanh": Function(9, "input"),
 }
 # the numbers of the functions that close a matrix product
 ACTIVATIONS = {"none": 0} | {name: row.number for name, row in FUNCTIONS.items() if row.epilogue}
