@@ -8,6 +8,8 @@
 
 LM_INLINE lm_vec lm_iset_f(int64_t i) { return (lm_vec)((int32_t)i - (lm_veci){}); }
 LM_INLINE lm_vec lm_iset_d(int64_t i) { return (lm_vec)(i - (lm_vecl){}); }
+LM_INLINE lm_vec lm_iadd_f(lm_vec a, lm_vec b) { return (lm_vec)((lm_veci)a + (lm_veci)b); }
+LM_INLINE lm_vec lm_iadd_d(lm_vec a, lm_vec b) { return (lm_vec)((lm_vecl)a + (lm_vecl)b); }
 LM_INLINE lm_vec lm_ieq_f(lm_vec a, lm_vec b) { return (lm_vec)((lm_veci)a == (lm_veci)b); }
 LM_INLINE lm_vec lm_ieq_d(lm_vec a, lm_vec b) { return (lm_vec)((lm_vecl)a == (lm_vecl)b); }
 
@@ -95,6 +97,23 @@ LM_INDEX(u8, uint8_t, _d, lm_vecl, LM_VD)
 LM_INDEX(i32, int32_t, _f, lm_veci, LM_VF)
 LM_INDEX(i32, int32_t, _d, lm_vecl, LM_VD)
 #undef LM_INDEX
+#endif
+
+/* Lane i of the result is lane idx[i] of a, or of a followed by b. */
+#if defined(__AVX512F__)
+LM_INLINE lm_vec lm_permute_f(lm_vec a, lm_vec idx) { return (lm_vec)_mm512_permutexvar_ps((__m512i)idx, (__m512)a); }
+LM_INLINE lm_vec lm_permute_d(lm_vec a, lm_vec idx) { return (lm_vec)_mm512_permutexvar_pd((__m512i)idx, (__m512d)a); }
+LM_INLINE lm_vec lm_permute2_f(lm_vec a, lm_vec b, lm_vec idx) { return (lm_vec)_mm512_permutex2var_ps((__m512)a, (__m512i)idx, (__m512)b); }
+LM_INLINE lm_vec lm_permute2_d(lm_vec a, lm_vec b, lm_vec idx) { return (lm_vec)_mm512_permutex2var_pd((__m512d)a, (__m512i)idx, (__m512d)b); }
+#else
+#if defined(__AVX2__)
+LM_INLINE lm_vec lm_permute_f(lm_vec a, lm_vec idx) { return (lm_vec)_mm256_permutevar8x32_ps((__m256)a, (__m256i)idx); }
+#else
+LM_INLINE lm_vec lm_permute_f(lm_vec a, lm_vec idx) { lm_vec v; for (int i = 0; i < LM_VF; i++) v[i] = a[((lm_veci)idx)[i] & (LM_VF - 1)]; return v; }
+#endif
+LM_INLINE lm_vec lm_permute_d(lm_vec a, lm_vec idx) { lm_vecd v; for (int i = 0; i < LM_VD; i++) v[i] = ((lm_vecd)a)[((lm_vecl)idx)[i] & (LM_VD - 1)]; return (lm_vec)v; }
+LM_INLINE lm_vec lm_permute2_f(lm_vec a, lm_vec b, lm_vec idx) { return lm_select((lm_vec)((lm_veci)idx >= LM_VF), lm_permute_f(b, idx), lm_permute_f(a, idx)); }
+LM_INLINE lm_vec lm_permute2_d(lm_vec a, lm_vec b, lm_vec idx) { return lm_select((lm_vec)((lm_vecl)idx >= LM_VD), lm_permute_d(b, idx), lm_permute_d(a, idx)); }
 #endif
 
 /* x^e lane by lane; the C library's function. Not inlined: sixteen calls at every use would be most of a kernel's code. */

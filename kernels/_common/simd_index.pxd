@@ -5,6 +5,8 @@ from lamella.kernels._common.types cimport i64, real
 cdef extern from "simd_index.h" nogil:
     vec lm_iset_f(i64) noexcept
     vec lm_iset_d(i64) noexcept
+    vec lm_iadd_f(vec, vec) noexcept
+    vec lm_iadd_d(vec, vec) noexcept
     vec lm_add_at_f(vec, vec, vec, vec) noexcept
     vec lm_add_at_d(vec, vec, vec, vec) noexcept
     vec lm_place_f(vec, vec, vec, vec) noexcept
@@ -19,6 +21,10 @@ cdef extern from "simd_index.h" nogil:
     void lm_store_u8_d(void *, i64, vec) noexcept
     void lm_store_i32_f(void *, i64, vec) noexcept
     void lm_store_i32_d(void *, i64, vec) noexcept
+    vec lm_permute_f(vec, vec) noexcept
+    vec lm_permute_d(vec, vec) noexcept
+    vec lm_permute2_f(vec, vec, vec) noexcept
+    vec lm_permute2_d(vec, vec, vec) noexcept
     vec lm_pow_f(vec, double) noexcept
     vec lm_pow_d(vec, double) noexcept
 
@@ -29,6 +35,14 @@ cdef inline vec v_iset(real t, i64 i) noexcept nogil:
         return lm_iset_f(i)
     else:
         return lm_iset_d(i)
+
+
+cdef inline vec v_iadd(real t, vec a, vec b) noexcept nogil:
+    """The sums of whole numbers."""
+    if real is float:
+        return lm_iadd_f(a, b)
+    else:
+        return lm_iadd_d(a, b)
 
 
 cdef inline vec v_add_at(real t, vec acc, vec g, vec at, vec tap) noexcept nogil:
@@ -78,6 +92,22 @@ cdef inline void v_istore(real t, int nbytes, void *p, i64 n, vec v) noexcept no
         lm_store_i32_f(p, n, v)
     else:
         lm_store_i32_d(p, n, v)
+
+
+cdef inline vec v_permute(real t, vec a, vec idx) noexcept nogil:
+    """Lane i of the result is lane idx[i] of a."""
+    if real is float:
+        return lm_permute_f(a, idx)
+    else:
+        return lm_permute_d(a, idx)
+
+
+cdef inline vec v_permute2(real t, vec a, vec b, vec idx) noexcept nogil:
+    """The same of a followed by b."""
+    if real is float:
+        return lm_permute2_f(a, b, idx)
+    else:
+        return lm_permute2_d(a, b, idx)
 
 
 cdef inline vec v_pow(real t, vec x, double e) noexcept nogil:

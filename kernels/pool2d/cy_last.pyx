@@ -15,10 +15,13 @@ Squares  2 x 2 and 3 x 3 windows that lie inside are unrolled. Their maximum is 
          there was one, and the window is done again
 Prefetch such loops spend some 40 instructions on a cache line: too many for out-of-order execution to reach far ahead. So each column
          asks for what the row below will need; with caches cold that halves the time
+Few      channels: several windows side by side share a register. Permutes take their taps together (forward of squares) or lay g and where
+         out for the taps (backward of tiles), so that memory is read and written in runs
 Edges    the problem's table holds each window's first tap inside and the number of taps: no test in the loops, no padding
 Cost     forward reads x once from memory (overlapping windows find it in cache), kh * kw loads from cache per register of results;
          backward kh/sh * kw/sw loads of g and where per register of dx, tiles 1 / (kh * kw). Memory-bound from 16 channels on.
-Loses    with fewer channels than lanes part of each register is idle.
+Loses    with fewer channels than lanes part of each register is idle where windows are neither squares nor tiles, or channels many
+         for sharing one.
 """
 cimport numpy as cnp
 from libc.math cimport INFINITY
@@ -29,8 +32,8 @@ from lamella.kernels._common.simd cimport (
     LM_VB, lanes, v_add, v_andnot, v_any_nan, v_div, v_eq, v_fma, v_load, v_load_n, v_max, v_mul, v_prefetch, v_set, v_sqrt, v_store, v_store_n,
     v_zero, vec,
 )
-from lamella.kernels._common.simd_index cimport v_add_at, v_argmax, v_iload, v_iset, v_istore, v_place, v_pow
-from lamella.kernels._common.types cimport i64, real
+from lamella.kernels._common.simd_index cimport v_add_at, v_argmax, v_iadd, v_iload, v_iset, v_istore, v_permute, v_permute2, v_place, v_pow
+from lamella.kernels._common.types cimport i32, i64, real
 
 cnp.import_array()
 
@@ -42,6 +45,7 @@ cdef enum:
 
 cdef enum:
     MANY = 4       # registers of channels at a time
+    LANES = 16     # of a register, at most
     GRAIN = 65536  # loads of one element that make a task
 
 cdef struct Axis:
@@ -70,6 +74,7 @@ cdef struct Context:
     int kind, index_bytes
     int square          # 2 or 3: windows of 2 x 2, 3 x 3, not dilated; else 0
     bint tiled
+    i64 together        # windows that share a register
     double q            # exponent of the norm
 
 
@@ -190,6 +195,49 @@ cdef inline void square(
     finish(t, kind, index_bytes, whole, many, c, acc, at, scale, out, where, n)
 
 
+cdef inline i64 spread(real t, i32 *table, i64 windows, i64 channels, i64 step) noexcept nogil:
+    """Where the lanes of windows side by side find their channels, `step` elements from window to window."""
+    cdef i64 w, h
+    for w in range(windows):
+        for h in range(channels):
+            table[w * channels + h] = <i32>(w * step + h)
+    return windows * channels
+
+
+cdef inline bint few(
+    real t, int kind, int index_bytes, int k, Context *c, const real *x, i64 windows, vec idx, double scale, i64 at
+) noexcept nogil:
+    """Results of k x k windows side by side, in one register; False: there is a NaN, and nothing was done."""
+    cdef i64 row_step = c.w.size * c.c
+    cdef i64 n = windows * c.c
+    cdef i64 reach = (windows - 1) * c.sw * c.c + c.c
+    cdef i64 first = min(reach, <i64>lanes(t))
+    cdef const real *tap
+    cdef int r, s
+    cdef vec v, total
+    cdef vec acc[1]
+    cdef vec place[1]
+    acc[0] = v_set(<real>-INFINITY) if kind == MAX else v_zero()
+    place[0] = v_zero()
+    total = v_zero()
+    for r in range(k):
+        for s in range(k):
+            tap = x + r * row_step + s * c.c
+            v = v_load_n(t, tap, first)
+            v = v_permute2(t, v, v_load_n(t, tap + first, reach - first), idx)
+            if kind == MAX:
+                total = v_add(t, total, v)
+                if index_bytes:
+                    place[0] = v_place(t, place[0], v, acc[0], v_iset(t, r * k + s))
+                acc[0] = v_max(t, v, acc[0])
+            else:
+                acc[0] = v_add(t, acc[0], v)
+    if kind == MAX and v_any_nan(t, total):
+        return False
+    finish(t, kind, index_bytes, False, 1, c, acc, place, scale, <real *>c.out + at, c.where + at * index_bytes, n)
+    return True
+
+
 cdef inline void forward_channels(
     real t, int kind, int index_bytes, int k, bint whole, int many, Context *c, const real *x, i64 rows, i64 cols, double scale, i64 at, i64 n
 ) noexcept nogil:
@@ -203,20 +251,33 @@ cdef inline void forward_channels(
 
 cdef inline void forward_rows(real t, int kind, int index_bytes, int k, Context *c, i64 task) noexcept nogil:
     """The constants kind, index_bytes and k leave one path each."""
-    cdef i64 row, image, i, j, channel, rows, cols, at
+    cdef i64 row, image, i, j, channel, rows, cols, at, m
     cdef const real *first
     cdef const real *x
     cdef double scale
+    cdef i32 table[LANES]
+    cdef vec idx
+    if k and c.together > 1:
+        idx = v_iload(t, 4, table, spread(t, table, c.together, c.c, c.sw * c.c))
     for row in range(task * c.rows, min((task + 1) * c.rows, c.mb * c.h.out)):
         image = row // c.h.out
         i = row - image * c.h.out
         first = <const real *>c.x + (image * c.h.size + c.h.lo[i]) * c.w.size * c.c
         rows = c.h.n[i]
-        for j in range(c.w.out):
+        j = -1
+        while j + 1 < c.w.out:
+            j += 1
             x = first + c.w.lo[j] * c.c
             cols = c.w.n[j]
             at = (row * c.w.out + j) * c.c
             scale = 1 / divisor(c, i, j) if kind != MAX else 1.0
+            if k and c.together > 1 and rows == k and cols == k:
+                m = min(c.together, c.w.out - j)
+                while c.w.n[j + m - 1] != k or c.w.lo[j + m - 1] - c.w.lo[j] != (m - 1) * c.sw:     # inside, and as far apart
+                    m -= 1
+                if (kind == MAX or divisor(c, i, j + m - 1) == divisor(c, i, j)) and few(t, kind, index_bytes, k, c, x, m, idx, scale, at):
+                    j += m - 1
+                    continue
             channel = 0
             while kind != LP and channel + MANY * lanes(t) <= c.c:
                 forward_channels(t, kind, index_bytes, k, True, MANY, c, x + channel, rows, cols, scale, at + channel, lanes(t))
@@ -384,6 +445,25 @@ cdef inline void tile(
                 put(t, whole, tap + u * lanes(t), n, v_add_at(t, v_zero(), g[u], at[u], number) if kind == MAX else g[u])
 
 
+cdef inline void few_tiles(
+    real t, int kind, int index_bytes, Context *c, i64 o, i64 windows, vec idx, vec columns, double scale, real *dx, i64 rows
+) noexcept nogil:
+    """As `tile`, for windows side by side whose taps of a row fill a register; columns: the taps of the lanes."""
+    cdef i64 n = windows * c.c
+    cdef vec g = v_permute(t, v_load_n(t, <const real *>c.g + o, n), idx)
+    cdef vec at
+    cdef i64 r
+    if kind == MAX:
+        at = v_permute(t, v_iload(t, index_bytes, c.where + o * index_bytes, n), idx)
+    else:
+        g = v_mul(t, g, v_set(<real>scale))
+    for r in range(rows):
+        if kind == MAX:
+            v_store_n(t, dx + r * c.w.size * c.c, n * c.kw, v_add_at(t, v_zero(), g, at, v_iadd(t, columns, v_iset(t, r * c.kw))))
+        else:
+            v_store_n(t, dx + r * c.w.size * c.c, n * c.kw, g)
+
+
 cdef inline void zero(real *dx, i64 n) noexcept nogil:
     memset(dx, 0, n * sizeof(real))
 
@@ -393,15 +473,34 @@ cdef inline void tile_rows(real t, int kind, int index_bytes, Context *c, i64 ta
     cdef i64 width = c.w.size * c.c
     cdef i64 covered = c.w.lo[c.w.out - 1] + c.w.n[c.w.out - 1]     # columns in windows
     cdef i64 row, image, i, j, r, channel, rows, cols, o
+    cdef bint few = False
+    cdef i64 step = 1
     cdef real *first
     cdef real *dx
     cdef double scale
+    cdef i32 table[LANES]
+    cdef vec idx, columns
+    if c.kw * c.c <= lanes(t) and c.w.n[0] == c.kw and c.w.n[c.w.out - 1] == c.kw:
+        step = lanes(t) // (c.kw * c.c)
+        for j in range(step * c.kw * c.c):
+            table[j] = <i32>(j // (c.kw * c.c) * c.c + j % c.c)
+        idx = v_iload(t, 4, table, step * c.kw * c.c)
+        for j in range(step * c.kw * c.c):
+            table[j] = <i32>(j // c.c % c.kw)
+        columns = v_iload(t, 4, table, step * c.kw * c.c)
+        few = True
     for row in range(task * c.rows, min((task + 1) * c.rows, c.mb * c.h.out)):
         image = row // c.h.out
         i = row - image * c.h.out
         first = <real *>c.dx + (image * c.h.size + c.h.lo[i]) * width
         rows = c.h.n[i]
-        for j in range(c.w.out):
+        if few:
+            scale = 1 / divisor(c, i, 0) if kind == AVG else 1.0
+            for j in range((c.w.out + step - 1) // step):
+                o = (row * c.w.out + j * step) * c.c
+                dx = first + j * step * c.kw * c.c
+                few_tiles(t, kind, index_bytes, c, o, min(step, c.w.out - j * step), idx, columns, scale, dx, rows)
+        for j in range(0 if few else c.w.out):
             dx = first + c.w.lo[j] * c.c
             cols = c.w.n[j]
             o = (row * c.w.out + j) * c.c
@@ -515,6 +614,8 @@ cdef void describe(Context *c, p, bint double_precision):
     c.sw = f[20]
     c.tiled = f[21]
     c.square = <int>c.kw if f[6] == f[7] and 2 <= c.kw <= 3 and c.dh == c.dw == 1 else 0
+    cdef i64 step = lanes(<double>0) if double_precision else lanes(<float>0)
+    c.together = min(step // c.c, (2 * step // c.c - 1) // max(c.sw, <i64>1) + 1)    # their channels fill a register, their taps two
     c.q = 2
     if c.kind == LP:
         c.q = p.norm_type
