@@ -228,8 +228,11 @@ class Stage:
     settings: dict = field(default_factory=dict)
 
 
-def program(words, *stages, shared=0):
-    """The program of these words and stages: call it with the kernel's arrays, the scratch last. Of the scratch, slots begin at `shared`."""
+def program(words, *stages, shared=0, keep=None):
+    """The program of these words and stages: call it with the kernel's arrays, the scratch last. Of the scratch, slots begin at `shared`.
+
+    Arrays among the words stay alive with the program, and `keep` does, which owns others whose addresses are words.
+    """
     arguments = [(i, word) for i, word in enumerate(words) if isinstance(word, Argument)]
     settings = [item for stage in stages for item in stage.settings.items()]
     ends = np.cumsum([0, *(len(stage.settings) for stage in stages)])
@@ -241,7 +244,7 @@ def program(words, *stages, shared=0):
         _table(settings, 2),
         shared,
         1 + max((word.number for _, word in arguments), default=0),
-        (words, stages),
+        (words, stages, keep),
     )
 
 

@@ -24,14 +24,14 @@ After    Chetlur et al. (cuDNN), arXiv:1410.0759: the lowering happens while pac
 
 from functools import cache, lru_cache
 
-from lamella.kernels._common.nb import array_i64, doubles, floats_of, inline, ints, run, task
+from lamella.kernels._common.nb import Argument, Stage, array_i64, doubles, floats_of, inline, ints, program, task
 from lamella.kernels._common.nb_tile import MR, call
 
 # isort: off
 from lamella.kernels.conv2d._nb_gather import (
     ACT, BIAS, BLOCK_PANELS, BLOCKS, BUFFER, BUFFER_BYTES, CHANNELS, COLUMNS, DB, DEPTH, DST, DST_COLUMN, DST_FIRST, DST_IMAGE, DST_ROW, DW,
     GROUPS, HEIGHT, K, N, NR, OWN, PANELS, PARTS, PRIVATES, RATE, ROWS, RUN_TAPS, SLOPE, SRC, SX, SY, TX, TY, W, WIDTH, WP, ZERO,
-    activating, add_pixels, address, aligned, backward_gathers, ceil_div, forward_gather, pack_weights, sum_private, tile_of,
+    activating, add_pixels, aligned, backward_gathers, ceil_div, forward_gather, pack_weights, sum_private, tile_of,
 )  # fmt: skip
 # isort: on
 
@@ -212,12 +212,30 @@ class Plan:
         self.words = v.template(self.buffer_bytes, self.count, pixels, step, contiguous, ranges, span)
 
 
+def _program(plan, pass_, shared):
+    v, words = plan.v, plan.words.tolist()
+    if pass_ == "backward_weight":
+        words[SRC], words[DST], words[DW], words[DB], words[PRIVATES], words[BUFFER] = (*map(Argument, range(5)), Argument(4, shared))
+        stages = (
+            Stage(chunk_task(v.dtype), plan.tasks, plan.time, plan.buffer_bytes),
+            Stage(sum_private(v.dtype), v.groups * v.panels, v.sum_time),
+        )
+    else:
+        words[SRC], words[W], words[BIAS], words[DST], words[WP], words[BUFFER] = (*map(Argument, range(5)), Argument(4, shared))
+        stages = (
+            Stage(pack_weights(v.dtype), v.groups * v.panels, v.pack_time),
+            Stage(block_task(v.dtype), plan.tasks, plan.time, plan.buffer_bytes),
+        )
+    return program(words, *stages, shared=shared, keep=v)
+
+
 @lru_cache(4096)
 def plans(pass_, p):
-    """(bytes shared, bytes per thread, plans)"""
+    """(bytes shared, bytes per thread, programs)"""
     gathers = backward_gathers(p) if pass_ == "backward_input" else [forward_gather(p, p.act if pass_ == "forward" else 0)]
     made = [Plan(v, pass_ == "backward_weight") for v in gathers]
-    return max((plan.shared for plan in made), default=0), max((plan.buffer_bytes for plan in made), default=0), made
+    shared, per_thread = max((plan.shared for plan in made), default=0), max((plan.buffer_bytes for plan in made), default=0)
+    return shared, per_thread, [_program(plan, pass_, shared) for plan in made]
 
 
 def scratch(pass_, p):
@@ -225,32 +243,17 @@ def scratch(pass_, p):
     return plans(pass_, p)[:2]
 
 
-def _run_gathers(pass_, p, src, w, bias, dst, scratch):
-    shared, _, made = plans(pass_, p)
-    base = address(scratch)
-    for plan in made:
-        v, c = plan.v, plan.words.copy()
-        c[SRC], c[W], c[BIAS], c[DST] = address(src), address(w), address(bias), address(dst)
-        c[WP], c[BUFFER] = base, base + shared
-        run(pack_weights(p.dtype), c, v.groups * v.panels, v.pack_time)
-        run(block_task(p.dtype), c, plan.tasks, plan.time, (scratch.size - shared) // plan.buffer_bytes)
-
-
 def forward(p, x, w, b, out, scratch):
     if out.size:
-        _run_gathers("forward", p, x, w, b, out, scratch)
+        for gather in plans("forward", p)[2]:
+            gather(x, w, b, out, scratch)
 
 
 def backward_input(p, g, w, dx, scratch):
     if dx.size:
-        _run_gathers("backward_input", p, g, w, None, dx, scratch)
+        for gather in plans("backward_input", p)[2]:
+            gather(g, w, None, dx, scratch)
 
 
 def backward_weight(p, x, g, dw, db, scratch):
-    shared, per_thread, (plan,) = plans("backward_weight", p)
-    v, c = plan.v, plan.words.copy()
-    c[SRC], c[DST], c[DW], c[DB] = address(x), address(g), address(dw), address(db)
-    c[PRIVATES] = address(scratch)
-    c[BUFFER] = c[PRIVATES] + shared
-    run(chunk_task(p.dtype), c, plan.tasks, plan.time, (scratch.size - shared) // per_thread)
-    run(sum_private(p.dtype), c, v.groups * v.panels, v.sum_time)
+    plans("backward_weight", p)[2][0](x, g, dw, db, scratch)
