@@ -30,11 +30,14 @@ from lamella.kernels._common.simd cimport LM_MR, LM_NV, LM_VB, lanes
 from lamella.kernels._common.tile cimport BIAS_COLUMN, Epilogue, pair_fits, pair_run, plain, tile_run
 from lamella.kernels._common.types cimport i64, real
 from lamella.kernels.conv2d.gather cimport (
-    BAND, CHUNKS, PRIVATE, UNITS, Gather, bring, ceil_div, plan_bands, see_source, set_bands, source_row, source_rows,
+    CHUNKS, PRIVATE, UNITS, Gather, bring, ceil_div, plan_bands, see_source, set_bands, source_row, source_rows,
 )
 from lamella.kernels.conv2d.panels cimport Panels, add_pixels, channels_tile, fill_rows, run_backward_input, run_backward_weight, run_forward, scratch_of
 
 cnp.import_array()
+
+cdef enum:
+    SOURCE = 384 * 1024     # bytes that a task reads of images: with a panel of weights, inside L2
 
 cdef struct Direct:
     Panels d
@@ -62,7 +65,7 @@ cdef void see_runs(Direct *d) noexcept nogil:
 
 
 cdef void plan_gather(Direct *d) noexcept nogil:
-    """Tasks: the images, rows or columns whose source fits BAND, for all panels; then halves of whatever is read again at less cost, until
+    """Tasks: the images, rows or columns whose source fits SOURCE, for all panels; then halves of whatever is read again at less cost, until
     there are enough tasks."""
     cdef Gather *v = &d.d.v
     cdef i64 item = d.d.item
@@ -77,11 +80,11 @@ cdef void plan_gather(Direct *d) noexcept nogil:
     v.band_rows = 1
     v.band_columns = v.columns
     if long_row:
-        v.band_columns = max(<i64>1, BAND // (v.sx * v.channels * item * LM_MR)) * LM_MR
+        v.band_columns = max(<i64>1, SOURCE // (v.sx * v.channels * item * LM_MR)) * LM_MR
     else:
-        v.band_rows = max(<i64>1, min(v.rows, (BAND // max(source_row(v, v.columns, item), <i64>1) - (v.y_high - v.y_low)) // v.sy))
+        v.band_rows = max(<i64>1, min(v.rows, (SOURCE // max(source_row(v, v.columns, item), <i64>1) - (v.y_high - v.y_low)) // v.sy))
         if v.band_rows == v.rows:
-            d.images = max(<i64>1, min(v.mb, BAND // max(source_rows(v, v.rows) * source_row(v, v.columns, item), <i64>1)))
+            d.images = max(<i64>1, min(v.mb, SOURCE // max(source_rows(v, v.rows) * source_row(v, v.columns, item), <i64>1)))
     while True:
         blocks = ceil_div(panels, d.d.block_panels)
         if ceil_div(v.mb, d.images) * ceil_div(v.rows, v.band_rows) * ceil_div(v.columns, max(v.band_columns, <i64>1)) * blocks >= UNITS:

@@ -29,31 +29,49 @@ def _registers(p: Conv2dProblem, channels: int, isa: str) -> tuple[int, int]:
     return -(-channels // (nv * lanes)), 1 if channels <= lanes else nv
 
 
+def _read_again(weights: float, passes: float) -> float:
+    """Cycles to read that many values of packed weights so many times, from beyond L2: a tenth of a cycle each where they outgrow it."""
+    return 0.1 * weights * passes if weights > 64 * 1024 else 0.0
+
+
 def conv2d_direct(pass_: str, p: Conv2dProblem, isa: str) -> float:
-    """Tiles end with the row: short rows leave the tile small. A call of the tile costs some 40 cycles."""
+    """Tiles end with the row, and take two where one leaves them small. A call of the tile costs some 40 cycles.
+
+    backward_weight runs through its private dw for every band, at a cycle per value if that outgrows L2.
+    """
     rows, columns, depth, channels = _grid(pass_, p)
-    mr = TILES[isa][0]
+    mr, most, _ = TILES[isa]
     panels, nv = _registers(p, channels, isa)
+    weights = p.groups * depth * channels
     if pass_ == "backward_weight":  # rows of the tile are taps x channels, the depth is the pixels
         run = p.ic * p.kw if p.groups == 1 and p.dw == 1 else p.ic // p.groups
         tiles = -(-run // mr) * (depth // run)
         height = -(-run // -(-run // mr))
-        return p.groups * panels * tiles * (rows * columns * tile_cycles(height, nv) + 40 * rows / 8)
+        bands = p.mb * p.ih * p.iw * p.ic * p.dtype.itemsize / 160e3
+        moved = weights * max(bands, p.mb) if weights > 100e3 else 0.0
+        return p.groups * panels * tiles * (rows * columns * tile_cycles(height, nv) + 40 * rows / 8) + moved
     tiles = -(-columns // mr)
-    height = -(-columns // tiles)
-    return p.groups * panels * rows * tiles * (depth * tile_cycles(height, nv) + 40)
+    height = -(-columns // max(tiles, 1))
+    if 2 * height * nv <= mr * most:
+        rows, height = -(-rows // 2), 2 * height
+    passes = max(p.mb * p.ih * p.iw * p.ic * p.dtype.itemsize / 384e3, 1.0)
+    far = 1.15 if p.kh == p.kw == 1 < p.sw and pass_ == "forward" else 1.0  # pixels that are read lie apart
+    return p.groups * panels * rows * tiles * (far * depth * tile_cycles(height, nv) + 40) + _read_again(weights, passes)
 
 
 def conv2d_im2col(pass_: str, p: Conv2dProblem, isa: str) -> float:
-    """Full tiles always, at the price of packing every value of the im2col matrix, about a cycle each (a third where whole pixels are copied)."""
+    """Full tiles always, at the price of copying every value of the im2col matrix, and of adding up sums of many values in dst."""
     rows, columns, depth, channels = _grid(pass_, p)
     mr = TILES[isa][0]
     panels, nv = _registers(p, channels, isa)
     pixels = rows * columns
+    run = p.ic // p.groups if pass_ != "backward_input" else p.oc // p.groups  # values copied at once
+    copies = p.groups * pixels * depth * (0.15 + 12 / run)
     if pass_ == "backward_weight":
         tiles = -(-depth // mr)
-        return p.groups * (panels * tiles * (pixels * tile_cycles(mr, nv) + 40 * pixels / 96) + pixels * depth / 3)
-    return p.groups * (panels * -(-pixels // mr) * (depth * tile_cycles(mr, nv) + 40) + pixels * depth)
+        return p.groups * panels * tiles * (pixels * tile_cycles(mr, nv) + 100 * -(-pixels // 512)) + copies
+    tiles = -(-pixels // mr)
+    return p.groups * panels * tiles * (depth * tile_cycles(mr, nv) + 60 * -(-depth // 768)) + copies + _read_again(p.groups * depth * channels, pixels / 98)
 
 
 def conv2d_lanes_of_images(pass_: str, p: Conv2dProblem, isa: str) -> float:
