@@ -196,6 +196,15 @@ static const int32_t lm_heads[2 * LM_VF] = {
 LM_INLINE lm_vec lm_head_f(int64_t n) { return lm_load(lm_heads + LM_VF - n); }
 LM_INLINE lm_vec lm_head_d(int64_t n) { return lm_load(lm_heads + LM_VF - 2 * n); }
 
+/* Lane i of the result is lane index[i] of v. An index counts 32-bit lanes: those of doubles come in pairs. */
+#if defined(__AVX512F__)
+LM_INLINE lm_vec lm_permute(lm_vec v, lm_vec index) { return (lm_vec)_mm512_permutexvar_ps((__m512i)index, (__m512)v); }
+#elif defined(__AVX2__)
+LM_INLINE lm_vec lm_permute(lm_vec v, lm_vec index) { return (lm_vec)_mm256_permutevar8x32_ps((__m256)v, (__m256i)index); }
+#else
+LM_INLINE lm_vec lm_permute(lm_vec v, lm_vec index) { lm_vec r; for (int i = 0; i < LM_VF; i++) r[i] = v[((lm_veci)index)[i]]; return r; }
+#endif
+
 /* Sum and maximum over the lanes, always in the same order. */
 LM_INLINE float lm_hsum_f(lm_vec v) { for (int w = LM_VF / 2; w; w /= 2) for (int i = 0; i < w; i++) v[i] += v[i + w]; return v[0]; }
 LM_INLINE double lm_hsum_d(lm_vec x) { lm_vecd v = (lm_vecd)x; for (int w = LM_VD / 2; w; w /= 2) for (int i = 0; i < w; i++) v[i] += v[i + w]; return v[0]; }

@@ -26,6 +26,7 @@ cdef extern from "simd.h" nogil:
     vec v_xor "lm_xor"(vec, vec) noexcept
     vec v_andnot "lm_andnot"(vec, vec) noexcept
     vec v_select "lm_select"(vec, vec, vec) noexcept
+    vec v_permute "lm_permute"(vec, vec) noexcept       # by indices of 32-bit lanes
     vec lm_set_f(float) noexcept
     vec lm_set_d(double) noexcept
     vec lm_add_f(vec, vec) noexcept

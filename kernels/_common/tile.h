@@ -44,4 +44,12 @@
         LM_PAIR(f, t, 3, nv, __VA_ARGS__) LM_PAIR(f, t, 4, nv, __VA_ARGS__) LM_PAIR(f, t, 5, nv, __VA_ARGS__)                              \
         LM_PAIR(f, t, 6, nv, __VA_ARGS__) LM_MORE_PAIRS(f, t, nv, __VA_ARGS__)                                                             \
     }
+
+/* The same for a number that divides the lanes of a register. */
+#define lm_switch_powers(f, t, n, ...)                                                                                                     \
+    switch (n) {                                                                                                                           \
+        case 2: f(t, 2, __VA_ARGS__); break;                                                                                               \
+        case 4: f(t, 4, __VA_ARGS__); break;                                                                                               \
+        case 8: f(t, 8, __VA_ARGS__); break;                                                                                               \
+    }
 #endif

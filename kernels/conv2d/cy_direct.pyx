@@ -4,22 +4,25 @@
     dw[t] = sum over n, r, q of  x[n, r*sy + ty[t], q*sx + tx[t], :]^T @ g[n, r, q, :]
 
 Shapes   images (mb, c, h, w) in channels-last memory, weights (oc, ic / groups, kh, kw)
-Packed   wp (gather.pxd), once per call; the image is not packed: a task works on a band of rows, in place, or copied
-         once into a zero-padded buffer where taps reach over the border
+Packed   wp (panels.pxd), once per call; the image is not packed: a task works on a band of rows, in place, or copied
+         once into a zero-padded buffer where taps reach over the border; with several groups, group by group (bring_slices)
 Tile     forward, backward_input                          backward_weight
          rows: up to mr pixels of an output row            rows: up to mr input channels (of neighbouring taps)
          columns: nr output channels                       columns: nr output channels
          depth: taps x channels of a pixel                 depth: the pixels of the band
-         With one group and taps side by side, the taps of a filter row and their channels are one contiguous run: a 5 x 5 filter over one
-         channel is 5 runs of depth 5, not 25 of depth 1. mr is chosen so that the tiles of a row are equal.
+         Taps side by side are one contiguous run with their channels: a 5 x 5 filter over one channel is 5 runs of depth 5, not 25 of depth 1. mr is
+         chosen so that the tiles of a row are equal. Where a row leaves registers free (7 pixels; 16 channels, of which a pixel
+         takes one register), a tile takes the same pixels of two rows, or two runs of dw.
 
-Loops    tasks: image, band of rows      the band stays in L2
-         groups, panels of nr channels   the panel of weights streams from L2
-         rows of the band, tiles of the row, taps, depth
+Loops    tasks: as many images, rows of one, or pixels of a long row as stay in L2 x blocks of panels
+         panels of nr channels           the panel of weights streams from L2
+         images, rows, tiles of the row, taps, depth
          backward_weight: tasks are chunks of (image, band) x blocks of panels with a private dw each, summed in order afterwards.
-Edges    tiles have exactly the rows they need; the last panel is padded (weights) or masked (g).
+Edges    tiles have exactly the rows they need; the last panel is padded (weights) or masked (g). Where the gradient of a strided 1 x 1 filter is
+         zero, a band's task zeroes it before it writes the pixels between.
 Cost     2 * mb * oc * oh * ow * ic / groups * kh * kw flops; (mr + nv) loads per mr * nv FMA.
-Loses    to cy_im2col where output rows are much shorter than mr, and for few channels per group.
+Loses    to cy_im2col for large weights (dw leaves L2, and is run through for every band) and strided 1 x 1 filters; to cy_grouped for few channels
+         per group, to cy_lanes for few channels.
 After    Zhang, Franchetti, Low, ICML 2018 (no packing of the image); Georganas et al., SC18, arXiv:1808.05567 (batch-reduce tiles).
 """
 cimport numpy as cnp
@@ -30,9 +33,11 @@ from lamella.kernels._common.simd cimport LM_MR, LM_NV, LM_VB, lanes
 from lamella.kernels._common.tile cimport BIAS_COLUMN, Epilogue, pair_fits, pair_run, plain, tile_run
 from lamella.kernels._common.types cimport i64, real
 from lamella.kernels.conv2d.gather cimport (
-    CHUNKS, PRIVATE, UNITS, Gather, bring, ceil_div, plan_bands, see_source, set_bands, source_row, source_rows,
+    CHUNKS, PRIVATE, UNITS, Gather, bring, bring_slices, ceil_div, plan_bands, see_source, set_bands, source_row, source_rows,
 )
-from lamella.kernels.conv2d.panels cimport Panels, add_pixels, channels_tile, fill_rows, run_backward_input, run_backward_weight, run_forward, scratch_of
+from lamella.kernels.conv2d.panels cimport (
+    Panels, add_pixels, channels_tile, fill_rows, pack_panels, run_backward_input, run_backward_weight, run_forward, scratch_of, sum_panels,
+)
 
 cnp.import_array()
 
@@ -43,14 +48,17 @@ cdef struct Direct:
     Panels d
     i64 runs, run_depth             # contiguous (tap, channel) runs
     i64 mr                          # rows of a tile
+    bint sliced                     # bands are copied group by group
+    i64 pixel                       # elements from pixel to pixel of a band
     i64 images                      # of a task
 
 
 cdef void see_runs(Direct *d) noexcept nogil:
-    """Taps side by side are one run, with one group."""
+    """Taps side by side are one run, unless the channels of other groups lie between them."""
     cdef Gather *v = &d.d.v
     cdef i64 t, per_row = 1
-    cdef bint together = v.groups == 1
+    cdef bint together = v.groups == 1 or d.sliced
+    d.pixel = v.depth if d.sliced else v.channels
     while per_row < v.taps and v.ty[per_row] == v.ty[0]:
         per_row += 1
     for t in range(1, per_row):
@@ -60,8 +68,26 @@ cdef void see_runs(Direct *d) noexcept nogil:
     d.runs = v.taps // per_row
     d.run_depth = per_row * v.depth
     for t in range(d.runs):
-        d.d.ao[t] = ((v.ty[t * per_row] - v.y_low) * v.pitch + v.tx[t * per_row] - v.x_low) * v.channels
+        d.d.ao[t] = ((v.ty[t * per_row] - v.y_low) * v.pitch + v.tx[t * per_row] - v.x_low) * d.pixel
         d.d.bo[t] = t * d.run_depth * (LM_NV * LM_VB // d.d.item)
+
+
+cdef void slice_bands(Direct *d) noexcept nogil:
+    d.sliced = d.d.v.groups > 1 and d.d.v.taps > 1 and d.d.v.band_columns == d.d.v.columns
+    d.d.v.in_place = d.d.v.in_place and not d.sliced
+    set_bands(&d.d.v, d.d.item)
+
+
+cdef const real *bring_band(real t, Direct *d, i64 image, i64 r0, i64 rows, i64 q0, i64 columns, i64 slot) noexcept nogil:
+    if d.sliced:
+        bring_slices(t, &d.d.v, d.d.v.depth, image, r0, rows, slot)
+        return <const real *>(d.d.v.band + slot * d.d.v.band_bytes)
+    return bring(t, &d.d.v, image, r0, rows, q0, columns, slot)
+
+
+cdef inline i64 group_step(Direct *d, i64 rows) noexcept nogil:
+    """Elements from group to group of a band of `rows` output rows."""
+    return source_rows(&d.d.v, rows) * d.d.v.pitch * d.d.v.depth if d.sliced else d.d.v.depth
 
 
 cdef void plan_gather(Direct *d) noexcept nogil:
@@ -103,7 +129,7 @@ cdef void plan_gather(Direct *d) noexcept nogil:
     d.d.blocks = ceil_div(panels, d.d.block_panels)
     v.band_rows = ceil_div(v.rows, ceil_div(v.rows, v.band_rows))       # equal bands, of pairs of rows
     v.band_rows = min(v.band_rows + v.band_rows % 2, v.rows)
-    set_bands(v, item)
+    slice_bands(d)
     d.mr = LM_MR if long_row else ceil_div(v.columns, max(ceil_div(v.columns, LM_MR), <i64>1))
     d.d.work_bytes = d.images * v.band_bytes
 
@@ -114,13 +140,14 @@ cdef void plan_weight(Direct *d) noexcept nogil:
     cdef i64 r
     cdef i64 panels = v.groups * v.panels
     plan_bands(v, d.d.item)
+    slice_bands(d)
     see_runs(d)
     d.d.work_bytes = v.band_bytes
     v.chunks = max(<i64>1, min(<i64>CHUNKS, min(v.mb * v.bands * v.strips, PRIVATE // (panels * (v.k + 1) * LM_NV * LM_VB))))
     d.d.block_panels = ceil_div(panels, min(panels, ceil_div(CHUNKS, v.chunks)))
     d.d.blocks = ceil_div(panels, d.d.block_panels)
     for r in range(v.band_rows):
-        d.d.ao[d.runs + r] = r * v.sy * v.pitch * v.channels
+        d.d.ao[d.runs + r] = r * v.sy * v.pitch * d.pixel
         d.d.bo[d.runs + r] = r * v.dst_row
 
 
@@ -157,8 +184,8 @@ cdef void two_rows_tile(
 cdef void band_rows(real t, Direct *d, const real *band, real *dst, i64 rows, i64 columns, i64 n, const real *wp, const Epilogue *e) noexcept nogil:
     """The first n channels of a panel, for all pixels of a band."""
     cdef Gather *v = &d.d.v
-    cdef i64 step = v.sx * v.channels
-    cdef i64 row = v.sy * v.pitch * v.channels
+    cdef i64 step = v.sx * d.pixel
+    cdef i64 row = v.sy * v.pitch * d.pixel
     cdef int nv = 1 if n <= lanes(t) else LM_NV
     cdef i64 r = 0, q, mr
     cdef bint two
@@ -204,7 +231,7 @@ cdef void band_task(real t, Direct *d, i64 task, i64 slot) noexcept nogil:
     cdef real *dst
     cdef Epilogue e = d.d.e
     for i in range(images):
-        band = bring(t, v, image0 + i, r0, rows, q0, columns, slot * d.images + i)
+        band = bring_band(t, d, image0 + i, r0, rows, q0, columns, slot * d.images + i)
         if d.d.fill:
             fill_rows(t, v, image0 + i, r0, rows)
     for both in range(first, last):
@@ -219,7 +246,7 @@ cdef void band_task(real t, Direct *d, i64 task, i64 slot) noexcept nogil:
                 band = <const real *>(v.band + (slot * d.images + i) * v.band_bytes)
             dst = <real *>v.dst + v.dst_first + (image0 + i) * v.dst_image + r0 * v.dst_row + q0 * v.dst_column + channel
             band_rows(
-                t, d, band + group * v.depth, dst, rows, columns, min(nr, v.n - both % v.panels * nr),
+                t, d, band + group * group_step(d, rows), dst, rows, columns, min(nr, v.n - both % v.panels * nr),
                 <const real *>v.wp + (both * d.d.filter + d.d.first_tap) * v.depth * nr, &e,
             )
 
@@ -242,7 +269,7 @@ cdef void chunk_task(real t, Direct *d, i64 task, i64 slot) noexcept nogil:
     cdef i64 per_image = v.bands * v.strips
     cdef i64 units = v.mb * per_image
     cdef i64 depth = d.run_depth
-    cdef i64 step = v.sx * v.channels
+    cdef i64 step = v.sx * d.pixel
     cdef i64 unit, image, r0, q0, rows, columns, both, n, run, i, left, mr, half
     cdef const real *band
     cdef const real *a
@@ -261,14 +288,14 @@ cdef void chunk_task(real t, Direct *d, i64 task, i64 slot) noexcept nogil:
         q0 = unit % v.strips * v.band_columns
         rows = min(v.band_rows, v.rows - r0)
         columns = min(v.band_columns, v.columns - q0)
-        band = bring(t, v, image, r0, rows, q0, columns, slot)
+        band = bring_band(t, d, image, r0, rows, q0, columns, slot)
         for both in range(first, last):
             n = min(nr, v.n - both % v.panels * nr)
             g = <const real *>v.dst + image * v.dst_image + r0 * v.dst_row + q0 * v.dst_column + both // v.panels * v.n + both % v.panels * nr
             c = <real *>v.private_ + (chunk * v.groups * v.panels + both) * (v.k + 1) * nr
             run = 0
             while run < d.runs:
-                a = band + both // v.panels * v.depth + d.d.ao[run]
+                a = band + both // v.panels * group_step(d, rows) + d.d.ao[run]
                 if n == lanes(t) and run + 1 < d.runs and pair_fits(depth, 1):       # two runs at once
                     two_runs_tile(
                         t, depth, d.d.ao[run + 1] - d.d.ao[run], depth * nr, rows, ao, bo, columns, a, step, g, v.dst_column,
@@ -337,14 +364,14 @@ def transformed(pass_, p):
 
 def forward(p, cnp.ndarray x, cnp.ndarray w, b, cnp.ndarray out, cnp.ndarray scratch):
     cdef Direct d
-    run_forward(&d.d, sizeof(Direct), plan, run_gather, p, x, w, b, out, scratch)
+    run_forward(&d.d, sizeof(Direct), plan, pack_panels, run_gather, p, x, w, b, out, scratch)
 
 
 def backward_input(p, cnp.ndarray g, cnp.ndarray w, cnp.ndarray dx, cnp.ndarray scratch):
     cdef Direct d
-    run_backward_input(&d.d, sizeof(Direct), plan, run_gather, p, g, w, dx, scratch)
+    run_backward_input(&d.d, sizeof(Direct), plan, pack_panels, run_gather, p, g, w, dx, scratch)
 
 
 def backward_weight(p, cnp.ndarray x, cnp.ndarray g, cnp.ndarray dw, db, cnp.ndarray scratch):
     cdef Direct d
-    run_backward_weight(&d.d, sizeof(Direct), plan, run_weight, p, x, g, dw, db, scratch)
+    run_backward_weight(&d.d, sizeof(Direct), plan, run_weight, sum_panels, p, x, g, dw, db, scratch)

@@ -31,7 +31,7 @@ from lamella.kernels._common.tile cimport BIAS_COLUMN, Epilogue, plain, tile_run
 from lamella.kernels._common.types cimport i64, real
 from lamella.kernels.conv2d.gather cimport CHUNKS, PRIVATE, UNITS, Gather, aligned, ceil_div
 from lamella.kernels.conv2d.panels cimport (
-    Panels, add_pixels, channels_tile, fill_rows, run_backward_input, run_backward_weight, run_forward, scratch_of,
+    Panels, add_pixels, channels_tile, fill_rows, pack_panels, run_backward_input, run_backward_weight, run_forward, scratch_of, sum_panels,
 )
 
 cnp.import_array()
@@ -298,14 +298,14 @@ def transformed(pass_, p):
 
 def forward(p, cnp.ndarray x, cnp.ndarray w, b, cnp.ndarray out, cnp.ndarray scratch):
     cdef Im2col d
-    run_forward(&d.d, sizeof(Im2col), plan, run_gather, p, x, w, b, out, scratch)
+    run_forward(&d.d, sizeof(Im2col), plan, pack_panels, run_gather, p, x, w, b, out, scratch)
 
 
 def backward_input(p, cnp.ndarray g, cnp.ndarray w, cnp.ndarray dx, cnp.ndarray scratch):
     cdef Im2col d
-    run_backward_input(&d.d, sizeof(Im2col), plan, run_gather, p, g, w, dx, scratch)
+    run_backward_input(&d.d, sizeof(Im2col), plan, pack_panels, run_gather, p, g, w, dx, scratch)
 
 
 def backward_weight(p, cnp.ndarray x, cnp.ndarray g, cnp.ndarray dw, db, cnp.ndarray scratch):
     cdef Im2col d
-    run_backward_weight(&d.d, sizeof(Im2col), plan, run_weight, p, x, g, dw, db, scratch)
+    run_backward_weight(&d.d, sizeof(Im2col), plan, run_weight, sum_panels, p, x, g, dw, db, scratch)

@@ -10,7 +10,7 @@ Taps are sorted by (ty, tx).
 """
 from libc.string cimport memcpy, memset
 
-from lamella.kernels._common.simd cimport LM_MR, LM_NV, LM_VB
+from lamella.kernels._common.simd cimport LM_MR, LM_NV, LM_VB, lanes, v_load_n, v_store_n
 from lamella.kernels._common.tile cimport BIAS_COLUMN, Epilogue, plain
 from lamella.kernels._common.types cimport i64, real
 
@@ -207,3 +207,39 @@ cdef inline const real *bring(real t, Gather *v, i64 image, i64 r0, i64 rows, i6
             memset(line + right * v.channels, 0, (width - right) * v.channels * sizeof(real))
         line += v.pitch * v.channels
     return band
+
+
+cdef inline i64 slices_of(Gather *v, i64 width) noexcept nogil:
+    return ceil_div(v.channels, width)
+
+
+cdef inline void bring_slices(real t, Gather *v, i64 width, i64 image, i64 r0, i64 rows, i64 slot) noexcept nogil:
+    """The band of `rows` output rows from r0, padded, cut into slices of `width` channels: band[slice][row][column][width].
+
+    In an image, the few channels of a group lie as far apart from pixel to pixel as all channels are many, and crowd into a few sets of L1.
+    """
+    cdef i64 y0 = r0 * v.sy + v.y_low
+    cdef i64 columns = (v.columns - 1) * v.sx + v.x_high - v.x_low + 1
+    cdef i64 left = min(max(-v.x_low, <i64>0), columns)
+    cdef i64 right = max(left, min(columns, v.width - v.x_low))
+    cdef i64 height = source_rows(v, rows)
+    cdef i64 row, y, slice_, x, n, j
+    cdef real *line
+    cdef const real *src
+    for row in range(height):
+        y = y0 + row
+        for slice_ in range(slices_of(v, width)):
+            line = <real *>(v.band + slot * v.band_bytes) + (slice_ * height + row) * columns * width
+            if y < 0 or y >= v.height or right <= left:
+                memset(line, 0, columns * width * sizeof(real))
+                continue
+            n = min(width, v.channels - slice_ * width)
+            src = <const real *>v.src + ((image * v.height + y) * v.width + v.x_low + left) * v.channels + slice_ * width
+            memset(line, 0, left * width * sizeof(real))
+            memset(line + right * width, 0, (columns - right) * width * sizeof(real))
+            for x in range(right - left):
+                for j in range(ceil_div(width, lanes(t))):
+                    v_store_n(
+                        t, line + (left + x) * width + j * lanes(t), min(width - j * lanes(t), <i64>lanes(t)),
+                        v_load_n(t, src + x * v.channels + j * lanes(t), max(<i64>0, min(n - j * lanes(t), <i64>lanes(t)))),
+                    )

@@ -5,8 +5,8 @@ Packed weights   wp[group][panel of nr output channels][tap][input channel][nr],
 Private dw       private_[chunk][group][panel][tap * depth + input channel][nr], and one row more for db
 Both are transposes between a weight's (channels, taps) and the lanes of a panel: squares of registers, whole cache lines on the panel's side.
 
-A module describes a pass by a struct that begins with a Panels, a `plan` (sizes of a gather's tasks, from the geometry alone) and a `run` (its parallel
-loops). Scratch: index tables, then packed weights or private dw, then work_bytes for each thread.
+A module describes a pass by a struct that begins with a Panels, a `plan` (sizes of a gather's tasks, from the geometry alone), a `run` (its parallel
+loops), and how weights are packed before and private dw are laid out after it (pack_panels, sum_panels). Scratch: index tables, then packed weights or private dw, then work_bytes for each thread.
 """
 cimport numpy as cnp
 from libc.stdlib cimport free, malloc
@@ -41,6 +41,7 @@ cdef struct Panels:
 
 
 ctypedef void (*plan_fn)(Panels *d) noexcept nogil
+ctypedef void (*pack_fn)(Panels *d) noexcept nogil
 ctypedef void (*run_fn)(Panels *d, i64 slots) noexcept nogil
 
 
@@ -272,14 +273,21 @@ cdef inline tuple scratch_of(Panels *d, size_t size, plan_fn plan, pass_, p):
     return tables_bytes(filter_), panels, work
 
 
-cdef inline void pack(Panels *d) noexcept nogil:
+cdef inline void pack_panels(Panels *d) noexcept nogil:
     parallel_for(
         pack_f64 if d.double_precision else pack_f32, d, d.v.groups * d.v.panels, 0.2 * d.v.groups * d.v.n * d.v.depth * d.filter, ANY_SLOTS,
     )
 
 
+cdef inline void sum_panels(Panels *d) noexcept nogil:
+    cdef i64 panels = d.v.groups * d.v.panels
+    parallel_for(
+        sum_f64 if d.double_precision else sum_f32, d, panels, (d.v.chunks * 0.1 + 0.2) * panels * d.v.k * LM_NV * LM_VB / d.item, ANY_SLOTS,
+    )
+
+
 cdef inline void run_forward(
-    Panels *d, size_t size, plan_fn plan, run_fn run, p, cnp.ndarray x, cnp.ndarray w, b, cnp.ndarray out, cnp.ndarray scratch,
+    Panels *d, size_t size, plan_fn plan, pack_fn pack, run_fn run, p, cnp.ndarray x, cnp.ndarray w, b, cnp.ndarray out, cnp.ndarray scratch,
 ):
     cdef cnp.ndarray geometry = p.geometry
     cdef const i64 *g = <const i64 *>cnp.PyArray_DATA(geometry)
@@ -302,7 +310,7 @@ cdef inline void run_forward(
 
 
 cdef inline void run_backward_input(
-    Panels *d, size_t size, plan_fn plan, run_fn run, p, cnp.ndarray g, cnp.ndarray w, cnp.ndarray dx, cnp.ndarray scratch,
+    Panels *d, size_t size, plan_fn plan, pack_fn pack, run_fn run, p, cnp.ndarray g, cnp.ndarray w, cnp.ndarray dx, cnp.ndarray scratch,
 ):
     cdef cnp.ndarray geometry = p.geometry
     cdef const i64 *q = <const i64 *>cnp.PyArray_DATA(geometry)
@@ -327,12 +335,12 @@ cdef inline void run_backward_input(
 
 
 cdef inline void run_backward_weight(
-    Panels *d, size_t size, plan_fn plan, run_fn run, p, cnp.ndarray x, cnp.ndarray g, cnp.ndarray dw, db, cnp.ndarray scratch,
+    Panels *d, size_t size, plan_fn plan, run_fn run, pack_fn lay_out, p, cnp.ndarray x, cnp.ndarray g, cnp.ndarray dw, db, cnp.ndarray scratch,
 ):
     cdef cnp.ndarray geometry = p.geometry
     cdef const i64 *q = <const i64 *>cnp.PyArray_DATA(geometry)
     cdef char *base = cnp.PyArray_BYTES(scratch)
-    cdef i64 left = cnp.PyArray_SIZE(scratch), panels
+    cdef i64 left = cnp.PyArray_SIZE(scratch)
     open_pass(d, size, cnp.PyArray_TYPE(dw) == cnp.NPY_FLOAT64, q, base)
     d.weight_pass = True
     d.v.src = cnp.PyArray_BYTES(x)
@@ -344,8 +352,5 @@ cdef inline void run_backward_weight(
         first_gather(d, q)
         plan(d)
         d.v.band = d.work = d.v.private_ + private_bytes(d)
-        panels = d.v.groups * d.v.panels
         run(d, slots_of(d, left - (d.work - base)))
-        parallel_for(
-            sum_f64 if d.double_precision else sum_f32, d, panels, (d.v.chunks * 0.1 + 0.2) * panels * d.v.k * LM_NV * LM_VB / d.item, ANY_SLOTS,
-        )
+        lay_out(d)

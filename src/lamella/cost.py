@@ -59,6 +59,18 @@ def conv2d_direct(pass_: str, p: Conv2dProblem, isa: str) -> float:
     return p.groups * panels * rows * tiles * (far * depth * tile_cycles(height, nv) + 40) + _read_again(weights, passes)
 
 
+def fills_lanes(p: Conv2dProblem, isa: str) -> bool:
+    """Whether a register holds the channels of several groups, or of one."""
+    m = p.ic // p.groups
+    return p.ic == p.oc and m in (2, 4, 8) and TILES[isa][2] // p.dtype.itemsize % m == 0
+
+
+def conv2d_grouped(pass_: str, p: Conv2dProblem, isa: str) -> float:
+    """One permutation per FMA."""
+    rows, columns, depth, channels = _grid(pass_, p)
+    return 0.7 * rows * columns * depth * -(-p.oc // (TILES[isa][2] // p.dtype.itemsize))
+
+
 def conv2d_im2col(pass_: str, p: Conv2dProblem, isa: str) -> float:
     """Full tiles always, at the price of copying every value of the im2col matrix, and of adding up sums of many values in dst."""
     rows, columns, depth, channels = _grid(pass_, p)
