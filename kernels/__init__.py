@@ -16,7 +16,7 @@ Who uses what (-> calls, ~> includes)
     conv2d.cy_im2col, cy_direct -----+~> _common/tile.pxd ~> _common/simd.pxd    the register tile, the vector registers
     batchnorm, pool2d, activation, arithmetic,                ^
     softmax, optimizer  cy_*, conv2d.cy_depthwise ------------+~> _common/vmath.pxd   exp, tanh, ... on registers
-    gemm.cy_packed, reorder.cy_blocked ~> _common/transpose.pxd                    squares transposed in registers
+    gemm.cy_packed, reorder.cy_blocked, conv2d.cy_lanes ~> _common/transpose.pxd   squares transposed in registers
     every cy_*  --------------------> _common/pool.pyx (parallel_for)  <--- every nb_*, by the addresses of its tasks
     every nb_*  --------------------> _common/nb.py, program.pyx           tasks, and their calls
     most nb_*  ---------------------> _common/nb_simd.py, nb_math.py, nb_tile.py    the same registers, functions and tile as LLVM IR

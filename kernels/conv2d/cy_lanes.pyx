@@ -278,7 +278,7 @@ cdef void bring(real t, Lanes *d, i64 group, i64 r0, i64 rows, real *band) noexc
     cdef i64 right = max(left, min(d.wide, v.width - v.x_low))
     cdef i64 y0 = r0 * v.sy + v.y_low
     cdef i64 size = v.channels * lanes(t)
-    cdef i64 i, j, c, x, start, end
+    cdef i64 i, c, x, start, end
     cdef const real *src = <const real *>v.src + (d.first + group * (lanes(t) if d.images else 1)) * image + v.x_low * v.channels
     cdef const real *there
     cdef real *line

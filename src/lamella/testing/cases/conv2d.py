@@ -129,6 +129,10 @@ ROW = Row(
         "resnet18-256ch-b8": _case(8, 256, 14, 14, 256, padding=(1, 1), bias=False),
         "resnet18-stem-b8": _case(8, 3, 224, 224, 64, (7, 7), (2, 2), (3, 3), bias=False),
         "resnet18-down-b8": _case(8, 64, 56, 56, 128, (3, 3), (2, 2), (1, 1), bias=False),
+        "lenet-conv1-b1": _case(1, 1, 28, 28, 6, (5, 5), padding=(2, 2)),
+        "lenet-conv2-b1": _case(1, 6, 14, 14, 16, (5, 5)),
+        "mobilenet-128ch-b8": _case(8, 128, 56, 56, 128, padding=(1, 1), groups=128, bias=False),
+        "mobilenet-256ch-down-b8": _case(8, 256, 28, 28, 256, (3, 3), (2, 2), (1, 1), groups=256, bias=False),
     },
     _adjoint,
 )
