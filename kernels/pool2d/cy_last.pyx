@@ -217,6 +217,9 @@ cdef inline bint few(
     cdef vec v, total
     cdef vec acc[1]
     cdef vec place[1]
+    for r in range(c.sh):
+        v_prefetch(x + (k + r) * row_step)
+        v_prefetch(x + (k + r) * row_step + lanes(t))
     acc[0] = v_set(<real>-INFINITY) if kind == MAX else v_zero()
     place[0] = v_zero()
     total = v_zero()
