@@ -83,7 +83,11 @@ def conv2d_im2col(pass_: str, p: Conv2dProblem, isa: str) -> float:
         tiles = -(-depth // mr)
         return p.groups * panels * tiles * (pixels * tile_cycles(mr, nv) + 100 * -(-pixels // 512)) + copies
     tiles = -(-pixels // mr)
-    return p.groups * panels * tiles * (depth * tile_cycles(mr, nv) + 60 * -(-depth // 768)) + copies + _read_again(p.groups * depth * channels, pixels / 98)
+    return (
+        p.groups * panels * tiles * (depth * tile_cycles(mr, nv) + 60 * -(-depth // 768))
+        + copies
+        + _read_again(p.groups * depth * channels, pixels / 98)
+    )
 
 
 def conv2d_lanes_of_images(pass_: str, p: Conv2dProblem, isa: str) -> float:
@@ -92,13 +96,14 @@ def conv2d_lanes_of_images(pass_: str, p: Conv2dProblem, isa: str) -> float:
     lanes = TILES[isa][2] // p.dtype.itemsize
     empty = -(-p.mb // lanes) * lanes / max(p.mb, 1)
     moved = p.mb * (p.ic * p.ih * p.iw + p.oc * p.oh * p.ow)
-    return (0.72 * rows * columns * depth * channels / (2 * lanes) + 0.24 * moved) * empty
+    return (0.72 * rows * columns * depth * channels / (2 * lanes) + 0.15 * moved) * empty
 
 
 def conv2d_lanes(pass_: str, p: Conv2dProblem, isa: str) -> float:
     """Lanes are full whatever the channels: with images, but for the last few; those are computed pixel by pixel, wide apart.
 
-    Every value of source and result is transposed. backward_weight reads its sums anew for every band, and adds up lanes in the end.
+    Every value of source and result is transposed (what it costs to write them, every way pays). backward_weight reads its sums
+    anew for every band, and adds up lanes in the end.
     """
     rows, columns, depth, channels = _grid(pass_, p)
     lanes = TILES[isa][2] // p.dtype.itemsize
@@ -106,7 +111,7 @@ def conv2d_lanes(pass_: str, p: Conv2dProblem, isa: str) -> float:
     fma = rows * columns * depth * channels / (2 * lanes)
     moved = p.mb * (p.ic * p.ih * p.iw + p.oc * p.oh * p.ow)
     gap = -(-columns // lanes) * lanes / columns if pass_ == "backward_weight" else (columns + p.dw * (p.kw - 1)) / columns
-    cycles = share * (0.72 * fma + 0.24 * moved) + (1 - share) * (0.88 * gap * fma + 0.72 * moved)
+    cycles = share * (0.72 * fma + 0.15 * moved) + (1 - share) * (0.88 * gap * fma + 0.72 * moved)
     if pass_ == "backward_weight":
         return cycles + 0.5 * fma + 16 * depth * channels
     return cycles
