@@ -109,9 +109,8 @@ def test_without_a_folder_to_write_to_kernels_are_compiled_anew(monkeypatch):
 
     @nb.task
     def double(ctx, task, slot):
-        nb_array = nb.ints(ctx)
-        nb_array[0] *= 2
+        nb.array_i64(nb.ints(ctx)[0])[0] *= 2
 
-    words = nb.context(21)
-    nb.run(double, words, 1, 0.0)
-    assert words[0] == 42
+    number = np.array([21])
+    nb.program([nb.Argument(0)], nb.Stage(double, 1, 0.0))(number)
+    assert number[0] == 42

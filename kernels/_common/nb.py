@@ -33,7 +33,6 @@ from types import BuiltinFunctionType, FunctionType, ModuleType
 
 import numpy as np
 from lamella.kernels import ISA
-from lamella.kernels._common import pool
 from lamella.kernels._common.program import Program
 from llvmlite import ir
 from numba import carray, njit, types
@@ -50,7 +49,6 @@ def _sources(folder):
 
 KEY = _sources(Path(__file__).parent) + ISA
 OPTIONS = {"error_model": "numpy", "boundscheck": False}
-ANY_SLOTS = 1 << 20
 _WORDS = 1 << 20  # carray wants a length; nothing is checked against it
 _LENGTH = 1 << 56
 
@@ -265,8 +263,3 @@ def context(*words):
         else:
             out[i] = word
     return out
-
-
-def run(task, ctx, ntasks, nanoseconds, slots=ANY_SLOTS):
-    """Run a task for every number below ntasks, on the pool if the estimated single-thread time is worth it."""
-    pool.run(task.address, ctx.__array_interface__["data"][0], ntasks, nanoseconds, slots)
