@@ -11,9 +11,9 @@ import pytest
 from lamella.registry import OPERATIONS
 from lamella.testing.cases import ROWS
 from lamella.testing.check import find, verified
+from lamella.testing.measure import SLOW
 
 SHAPES = int(os.environ.get("LAMELLA_BENCH_SHAPES", 0)) or None  # of each operation
-SLOW = 2e8  # flops that are too many for the reference
 CASES = [
     pytest.param(operation, pass_, shape, row.name, id=f"{operation}-{pass_}-{shape}-{row.name}")
     for operation, entry in OPERATIONS.items()

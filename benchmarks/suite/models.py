@@ -1,4 +1,4 @@
-"""One training step of each model, on each backend."""
+"""One training step of each model, on each backend, with one thread and with two."""
 
 import numpy as np
 
@@ -9,13 +9,14 @@ BATCH = 64
 
 
 class TrainingStep:
-    version = "1"
-    param_names = ("model", "backend")
-    params = (models.names(), ["cython", "numba"])
+    version = "2"
+    param_names = ("model", "backend", "threads")
+    params = (models.names(), ["cython", "numba"], [1, 2])
     timeout = 180
 
-    def setup(self, model, backend):
+    def setup(self, model, backend, threads):
         lamella.manual_seed(0)
+        lamella.set_num_threads(threads)
         lamella.use_backend(backend)
         self.model = models.create(model, in_channels=1, num_classes=10, image_size=28)
         self.optimizer = lamella.optim.SGD(self.model.parameters(), lr=0.01, momentum=0.9)
@@ -33,8 +34,8 @@ class TrainingStep:
         self.optimizer.step()
         return loss.item()
 
-    def time_step(self, model, backend):
+    def time_step(self, model, backend, threads):
         self.step()
 
-    def peakmem_step(self, model, backend):
+    def peakmem_step(self, model, backend, threads):
         self.step()

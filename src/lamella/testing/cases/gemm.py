@@ -71,5 +71,17 @@ ROW = Row(
     _gemm_make,
     lambda p, pass_: p.activation in ("none", "relu", "leaky_relu"),
     _gemm_bound,
-    {"64x64x64": (64, 64, 64, DTYPE), "512x512x512": (512, 512, 512, DTYPE), "64x500x800": (64, 500, 800, DTYPE)},
+    {
+        f"{m}x{n}x{k}": (m, n, k, DTYPE)
+        for m, n, k in [
+            (64, 64, 64),
+            (512, 512, 512),
+            (64, 500, 800),
+            (1024, 1024, 1024),
+            (512, 49, 4608),
+            (64, 3136, 576),
+            (64, 50176, 147),
+            (128, 10, 1024),
+        ]
+    },  # fmt: skip
 )

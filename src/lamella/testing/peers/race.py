@@ -64,7 +64,11 @@ class Peer:
     def close(self) -> None:
         assert self.process.stdin and self.process.stdout
         self.process.stdin.close()
-        self.process.wait(timeout=30)
+        try:
+            self.process.wait(timeout=5)
+        except subprocess.TimeoutExpired:  # in the middle of something, while another one failed
+            self.process.kill()
+            self.process.wait()
         self.process.stdout.close()
 
 
