@@ -133,7 +133,7 @@ def packages():
 if __name__ == "__main__":
     setup(
         packages=packages(),
-        package_data={"lamella": ["py.typed"], "lamella.data.embedded": ["*"], "": ["*.pxd", "*.h", "*.pyi", "*.pyx"]},
+        package_data={"lamella": ["py.typed"], "lamella.data.embedded": ["*"], "": ["*.pxd", "*.pxi", "*.h", "*.pyi", "*.pyx"]},
         ext_modules=extensions(),
         cmdclass={"build_ext": ParallelBuild},
     )

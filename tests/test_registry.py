@@ -127,7 +127,8 @@ def test_a_kernel_of_the_users_comes_first_where_it_accepts(problem):
 def test_the_cost_model_ranks_by_problem_and_never_by_threads():
     tiny_rows = Conv2dProblem.of((8, 512, 1, 1), (512, 512, 1, 1), F32, False, (1, 1), (0, 0))
     wide = Conv2dProblem.of((8, 64, 56, 56), (64, 64, 3, 3), F32, False, (1, 1), (1, 1))
-    assert candidates("conv2d", "forward", wide)[0].name == "cy_direct"
+    assert candidates("conv2d", "forward", wide)[0].name == "cy_winograd_f4"
+    assert candidates("conv2d", "forward", wide, winograd=False)[0].name == "cy_direct"
     before = lamella.get_num_threads()
     try:
         orders = set()

@@ -96,6 +96,9 @@ LM_INLINE lm_vec lm_pin(lm_vec v) { __asm__("" : "+x"(v)); return v; }
 LM_INLINE lm_vec lm_pin(lm_vec v) { return v; }
 #endif
 
+/* Bring the cache line at p into L2, to be written soon. */
+LM_INLINE void lm_prefetch_write(const void *p) { __builtin_prefetch(p, 1, 2); }
+
 LM_INLINE lm_vec lm_set_f(float s) { return s - (lm_vec){}; }
 LM_INLINE lm_vec lm_set_d(double s) { return (lm_vec)(s - (lm_vecd){}); }
 LM_INLINE lm_vec lm_add_f(lm_vec a, lm_vec b) { return a + b; }

@@ -21,6 +21,7 @@ cdef extern from "simd.h" nogil:
     vec v_fresh_zero "lm_fresh_zero"() noexcept
     const void *opaque "lm_opaque"(const void *) noexcept
     void v_prefetch_l2 "lm_prefetch_l2"(const void *) noexcept
+    void v_prefetch_write "lm_prefetch_write"(const void *) noexcept
     vec v_and "lm_and"(vec, vec) noexcept
     vec v_or "lm_or"(vec, vec) noexcept
     vec v_xor "lm_xor"(vec, vec) noexcept

@@ -115,3 +115,38 @@ def conv2d_lanes(pass_: str, p: Conv2dProblem, isa: str) -> float:
     if pass_ == "backward_weight":
         return cycles + 0.5 * fma + 16 * depth * channels
     return cycles
+
+
+def winograd_applies(p: Conv2dProblem) -> bool:
+    """A 3 x 3 filter at every pixel, in one group."""
+    return (p.kh, p.kw, p.sh, p.sw, p.dh, p.dw, p.groups) == (3, 3, 1, 1, 1, 1, 1)
+
+
+def _winograd(pass_: str, p: Conv2dProblem, isa: str, m: int) -> float:
+    """The products, and per register of channels the transforms of a tile's pixels (memory included) and of a filter, as measured."""
+    products = (m + 2) ** 2
+    rows, columns, depth, channels = (p.ih, p.iw, p.oc, p.ic) if pass_ == "backward_input" else (p.oh, p.ow, p.ic, p.oc)
+    tiles = p.mb * -(-rows // m) * -(-columns // m)
+    mr, nv, width = TILES[isa]
+    lanes = width // p.dtype.itemsize
+    panels = -(-channels // (nv * lanes))
+    registers = -(-depth // lanes) + -(-channels // lanes)
+    transforms = tiles * registers * 9 * products
+    filters = depth * -(-channels // lanes)
+    # rows and depth of the register tiles: tiles by channels of the source, or the other way round
+    long, deep = (depth, tiles) if pass_ == "backward_weight" else (tiles, depth)
+    calls = -(-long // mr)
+    height = -(-long // max(calls, 1))
+    multiplied = products * panels * calls * (deep * tile_cycles(height, nv) + 60)
+    per_filter = {"forward": 120 + 3 * products, "backward_input": 350 + 3 * products, "backward_weight": 100 + 8 * products}
+    return multiplied + transforms + filters * per_filter[pass_]
+
+
+def conv2d_winograd_f2(pass_: str, p: Conv2dProblem, isa: str) -> float:
+    """16 products for 4 pixels."""
+    return _winograd(pass_, p, isa, 2)
+
+
+def conv2d_winograd_f4(pass_: str, p: Conv2dProblem, isa: str) -> float:
+    """36 products for 16 pixels."""
+    return _winograd(pass_, p, isa, 4)

@@ -11,6 +11,8 @@ are made, and how far a result may be from the reference:
     exact      exact(p, pass_): whether whole-number inputs give results without rounding: compared with zero tolerance
     bound      bound(p, pass_, inputs, expected) -> per output, an absolute bound on |out - expected| in units of the dtype's epsilon;
                inputs, followed by the starting values of arrays updated in place, and expected come as float64
+    inexact    algorithms whose intermediate results are not those of the formula: never exact, and each element may be wrong by the
+               largest bound times this factor
     adjoint    adjoint(p, run, rng), optional: raises AssertionError unless the passes are adjoint to each other;
                run(pass_, *inputs) -> outputs
     shapes     problems that benchmarks time (append only)
@@ -21,7 +23,7 @@ Sizes sit at the register tile - 1, the tile, the tile + 1, 1 and primes.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -41,6 +43,11 @@ class Row:
     bound: Callable[[Any, str, list[np.ndarray | None], Arrays], list[Any]]
     shapes: dict[str, tuple]
     adjoint: Callable[[Any, Callable[..., Arrays], np.random.Generator], None] | None = None
+    inexact: dict[str, float] = field(default_factory=dict)
+
+    def factor(self, name: str) -> float | None:
+        """The factor in `inexact` of an implementation, or None."""
+        return next((factor for algorithm, factor in self.inexact.items() if name.endswith(algorithm)), None)
 
     def of(self, arguments: tuple, dtype: Any) -> Any:
         return self.problem.of(*(np.dtype(dtype) if a is DTYPE else a for a in arguments))

@@ -98,6 +98,11 @@ ROW = Row(
         _case(9, 2, 5, 5, 3, (3, 3), (4, 4), (0, 0)),
         _case(1, 40, 3, 3, 50, (3, 3), padding=(1, 1)),
         _case(1, 64, 14, 14, 64, padding=(1, 1)),
+        _case(1, 1, 3, 3, 1),
+        _case(5, 18, 6, 7, 47, padding=(1, 1)),
+        _case(3, 37, 5, 11, 65, padding=(2, 0), bias=False),
+        _case(30, 70, 4, 4, 130, padding=(1, 1), bias=False),
+        _case(2, 160, 9, 10, 150, padding=(1, 1), activation="relu"),
         _case(2, 5, 9, 17, 37, padding=(1, 1), activation="relu"),
         _case(2, 7, 6, 5, 20, padding=(1, 1), bias=False, activation="leaky_relu"),
         _case(1, 3, 8, 9, 33, (3, 3), (2, 1), activation="sigmoid"),
@@ -145,4 +150,5 @@ ROW = Row(
         "dilated-64ch-b8": _case(8, 64, 28, 28, 64, padding=(2, 2), dilation=(2, 2), bias=False),
     },
     _adjoint,
+    {"winograd_f2": 2.0, "winograd_f4": 4.0},
 )

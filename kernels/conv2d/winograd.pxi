@@ -1,0 +1,791 @@
+# The code of cy_winograd_f2 and cy_winograd_f4, which set M, the side of an output tile, and include this file.
+# What it does is described in cy_winograd_f4.
+cimport numpy as cnp
+from libc.string cimport memset
+
+from lamella.kernels._common.pool cimport ANY_SLOTS, parallel_for
+from lamella.kernels._common.simd cimport (
+    LM_MR, LM_NV, LM_VB, lanes, v_add, v_fma, v_load, v_load_n, v_mul, v_prefetch_l2, v_prefetch_write, v_set, v_store, v_store_n, v_sub, v_zero, vec,
+)
+from lamella.kernels._common.tile cimport BIAS_COLUMN, Epilogue, finish, plain, tile_run
+from lamella.kernels._common.transpose cimport square
+from lamella.kernels._common.types cimport i64, real
+from lamella.kernels.conv2d.gather cimport IC, IH, IW, MB, OC, OH, OW, PH, PW, aligned, ceil_div, epilogue
+from lamella.kernels.conv2d.panels cimport add_pixels
+
+cnp.import_array()
+
+cdef enum:
+    A = M + 2                   # the side of an input tile
+    AA = A * A                  # products
+    BLOCK = 330 * 1024          # bytes of V of a task: with M, inside L2
+    SUMS = 256 * 1024           # bytes of M of a task
+    STREAM = 3 << 20            # bytes of U that may stream past every block of tiles
+    SPAN = 8 << 20              # bytes of V that all threads work on at a time, where U is large
+    ROWS = 70                   # channels of src per task of backward_weight: dU stays in L2
+    SPAN_DU = 4 << 20           # bytes of V and dM that all threads work on at a time
+    SLICE = 128                 # channels of src at a time, where few tiles let U be made in L2 and used up there
+    MOST = 64 << 20             # bytes of transformed weights, or of sums of their gradients
+    UNITS = 16                  # tasks wanted at least
+
+# The point p of F(4x4); its powers are exact.
+cdef enum:
+    P_NUM = 5
+    P_DEN = 8
+
+
+cdef struct Winograd:
+    bint double_precision
+    i64 item
+    double rate                 # flops per ns of one thread
+    # images: pixel (r, q) of dst sums over the pixels (r - top + i, q - left + j) of src
+    const char *src
+    char *dst
+    i64 mb, height, width, depth        # of src; depth: its channels
+    i64 rows, columns, n                # of dst; n: its channels
+    i64 top, left
+    i64 down, across, tiles             # tiles per column and per row of an image; of all images
+    i64 bytes                           # of images and weights
+    Epilogue e
+    # weights
+    const char *w
+    i64 w_in, w_out             # steps in w from channel to channel of src and of dst, elements
+    bint rotated
+    i64 panels
+    bint stationary             # a task holds a panel of U; otherwise a block of tiles
+    i64 slice                   # channels of src in U at a time
+    i64 span, first             # tiles worked on by all threads together, and the first of them
+    i64 block                   # tiles of a task
+    i64 pitch, plane            # V: elements from tile to tile, and from product to product
+    i64 sums_plane, u_plane     # M and U likewise
+    # backward_weight
+    i64 n_pitch, n_plane        # dM, as pitch and plane
+    i64 height_du, blocks_du    # channels of src per task, tasks per panel
+    char *dw
+    char *db
+    char *sums                  # of earlier spans: [panel][tap][channel of src][nr]
+    # scratch
+    char *zeros                 # a pixel of zeros
+    char *u
+    char *v
+    char *dm
+    char *local                 # of slot 0
+    i64 local_bytes
+
+
+# Transforms of one dimension
+
+cdef inline vec constant(real t, double x) noexcept nogil:
+    return v_set(<real>x)
+
+
+cdef inline double point() noexcept nogil:
+    return <double>P_NUM / P_DEN
+
+
+cdef inline void input_line(real t, const vec *d, vec *r) noexcept nogil:
+    """r = B^T d"""
+    cdef double p = point()
+    cdef double q = p * p
+    cdef vec even, odd
+    if M == 2:
+        r[0] = v_sub(t, d[0], d[2])
+        r[1] = v_add(t, d[1], d[2])
+        r[2] = v_sub(t, d[2], d[1])
+        r[3] = v_sub(t, d[3], d[1])
+    else:
+        r[0] = v_fma(t, constant(t, q), d[0], v_fma(t, constant(t, -1 - q), d[2], d[4]))
+        r[5] = v_fma(t, constant(t, q), d[1], v_fma(t, constant(t, -1 - q), d[3], d[5]))
+        even = v_fma(t, constant(t, -q), d[2], d[4])
+        odd = v_fma(t, constant(t, -q), d[1], d[3])
+        r[1] = v_add(t, even, odd)
+        r[2] = v_sub(t, even, odd)
+        even = v_sub(t, d[4], d[2])
+        odd = v_sub(t, d[3], d[1])
+        r[3] = v_fma(t, constant(t, p), odd, even)
+        r[4] = v_fma(t, constant(t, -p), odd, even)
+
+
+cdef inline void weight_line(real t, const vec *g, vec *r) noexcept nogil:
+    """r = G g"""
+    cdef double p = point()
+    cdef double q = p * p
+    cdef double one = 0.5 if M == 2 else 0.5 / (1 - q)
+    cdef double two = 0.5 / (q * (q - 1))
+    cdef vec s = v_add(t, g[0], g[2])
+    r[0] = g[0] if M == 2 else v_mul(t, constant(t, 1 / q), g[0])
+    r[1] = v_mul(t, constant(t, one), v_add(t, s, g[1]))
+    r[2] = v_mul(t, constant(t, one), v_sub(t, s, g[1]))
+    if M == 4:
+        s = v_fma(t, constant(t, two * q), g[2], v_mul(t, constant(t, two), g[0]))
+        r[3] = v_fma(t, constant(t, two * p), g[1], s)
+        r[4] = v_fma(t, constant(t, -two * p), g[1], s)
+    r[A - 1] = g[2]
+
+
+cdef inline void output_line(real t, const vec *m, vec *r) noexcept nogil:
+    """r = A^T m"""
+    cdef double p = point()
+    cdef vec s = v_add(t, m[1], m[2])
+    cdef vec d = v_sub(t, m[1], m[2])
+    cdef vec s2, d2
+    if M == 2:
+        r[0] = v_add(t, m[0], s)
+        r[1] = v_add(t, d, m[3])
+    else:
+        s2 = v_add(t, m[3], m[4])
+        d2 = v_sub(t, m[3], m[4])
+        r[0] = v_add(t, v_add(t, m[0], s), s2)
+        r[1] = v_fma(t, constant(t, p), d2, d)
+        r[2] = v_fma(t, constant(t, p * p), s2, s)
+        r[3] = v_add(t, v_fma(t, constant(t, p * p * p), d2, d), m[5])
+
+
+cdef inline void gradient_line(real t, const vec *y, vec *r) noexcept nogil:
+    """r = A y"""
+    cdef double p = point()
+    cdef vec even, odd
+    r[0] = y[0]
+    r[A - 1] = y[M - 1]
+    if M == 2:
+        r[1] = v_add(t, y[0], y[1])
+        r[2] = v_sub(t, y[0], y[1])
+    else:
+        even = v_add(t, y[0], y[2])
+        odd = v_add(t, y[1], y[3])
+        r[1] = v_add(t, even, odd)
+        r[2] = v_sub(t, even, odd)
+        even = v_fma(t, constant(t, p * p), y[2], y[0])
+        odd = v_fma(t, constant(t, p * p * p), y[3], v_mul(t, constant(t, p), y[1]))
+        r[3] = v_add(t, even, odd)
+        r[4] = v_sub(t, even, odd)
+
+
+cdef inline void filter_line(real t, const vec *u, vec *r) noexcept nogil:
+    """r = G^T u"""
+    cdef double p = point()
+    cdef double q = p * p
+    cdef double one = 0.5 if M == 2 else 0.5 / (1 - q)
+    cdef double two = 0.5 / (q * (q - 1))
+    cdef vec s = v_mul(t, constant(t, one), v_add(t, u[1], u[2]))
+    cdef vec d = v_mul(t, constant(t, one), v_sub(t, u[1], u[2]))
+    cdef vec s2, d2
+    if M == 2:
+        r[0] = v_add(t, u[0], s)
+        r[1] = d
+        r[2] = v_add(t, s, u[3])
+    else:
+        s2 = v_mul(t, constant(t, two), v_add(t, u[3], u[4]))
+        d2 = v_mul(t, constant(t, two), v_sub(t, u[3], u[4]))
+        r[0] = v_add(t, v_fma(t, constant(t, 1 / q), u[0], s), s2)
+        r[1] = v_fma(t, constant(t, p), d2, d)
+        r[2] = v_add(t, v_fma(t, constant(t, q), s2, s), u[5])
+
+
+# Transforms of two dimensions, lanes = channels
+
+cdef inline void place(Winograd *d, i64 tile, i64 *image, i64 *y, i64 *x) noexcept nogil:
+    """The image of a tile and its first pixel."""
+    image[0] = tile // (d.down * d.across)
+    y[0] = tile // d.across % d.down * M
+    x[0] = tile % d.across * M
+
+
+cdef inline void fetch_tiles(real t, Winograd *d, i64 tile, i64 start, i64 end, i64 panel) noexcept nogil:
+    """Bring the pixels that the tiles from tile + start to tile + end will write into L2; panel < 0: those that they will read."""
+    cdef i64 nr = LM_NV * lanes(t)
+    cdef i64 k, image, y, x, i, j, c
+    cdef const char *at
+    for k in range(tile + start, min(tile + end, d.tiles)):
+        place(d, k, &image, &y, &x)
+        for i in range(M):
+            for j in range(M):
+                if panel >= 0:
+                    if y + i < d.rows and x + j < d.columns:
+                        at = d.dst + (((image * d.rows + y + i) * d.columns + x + j) * d.n + panel * nr) * d.item
+                        for c in range(LM_NV * LM_VB // 64):
+                            v_prefetch_write(at + c * 64)
+                elif y + i < d.height and x + j < d.width:
+                    at = d.src + ((image * d.height + y + i) * d.width + x + j) * d.depth * d.item
+                    for c in range(ceil_div(d.depth * d.item, 64)):
+                        v_prefetch_l2(at + c * 64)
+
+
+cdef void transform_input(real t, Winograd *d, i64 tile, i64 count, real *v) noexcept nogil:
+    """v[product][tile][channel] = B^T d B for `count` tiles from `tile` on."""
+    cdef const real *at[AA]
+    cdef vec w[A][A]
+    cdef vec a[A]
+    cdef vec r[A]
+    cdef i64 c, left, image, y0, x0, y, x, k
+    cdef int i, j
+    cdef real *to
+    cdef i64 plane = d.plane
+    for k in range(count):
+        fetch_tiles(t, d, tile, k + 2, k + 3, -1)
+        place(d, tile + k, &image, &y0, &x0)
+        for i in range(A):
+            y = y0 + i - d.top
+            for j in range(A):
+                x = x0 + j - d.left
+                if y >= 0 and y < d.height and x >= 0 and x < d.width:
+                    at[i * A + j] = <const real *>d.src + ((image * d.height + y) * d.width + x) * d.depth
+                else:
+                    at[i * A + j] = <const real *>d.zeros
+        c = 0
+        while c < d.depth:
+            left = min(d.depth - c, <i64>lanes(t))
+            for j in range(A):
+                for i in range(A):
+                    a[i] = v_load(at[i * A + j] + c) if left == lanes(t) else v_load_n(t, at[i * A + j] + c, left)
+                input_line(t, a, r)
+                for i in range(A):
+                    w[i][j] = r[i]
+            to = v + k * d.pitch + c
+            for i in range(A):
+                input_line(t, w[i], r)
+                for j in range(A):
+                    v_store(to + (i * A + j) * plane, r[j])
+            c += lanes(t)
+
+
+cdef inline void transpose_taps(real t, Winograd *d, i64 first, i64 left, i64 k, i64 count, real *taps) noexcept nogil:
+    """taps[channel of src][tap][lane] of `left` channels of dst from `first` on and `count` of src (one register at most) from k on."""
+    cdef const real *src = <const real *>d.w + first * d.w_out + k * d.w_in
+    cdef i64 i, c, width
+    if d.w_in == 9:         # a run of 9 * count values per lane
+        for i in range(ceil_div(9 * count, lanes(t))):
+            width = min(9 * count - i * lanes(t), <i64>lanes(t))
+            square(t, src + i * lanes(t), d.w_out, taps + i * lanes(t) * lanes(t), lanes(t), left, width)
+    else:
+        for c in range(count):
+            for i in range(ceil_div(9, lanes(t))):
+                width = min(9 - i * lanes(t), <i64>lanes(t))
+                square(t, src + c * d.w_in + i * lanes(t), d.w_out, taps + (9 * c + i * lanes(t)) * lanes(t), lanes(t), left, width)
+
+
+cdef void transform_weights(real t, Winograd *d, i64 panel, i64 start, i64 end, real *u) noexcept nogil:
+    """u[product][channel of src][nr] = G g G^T for the channels of src from `start` to `end` and a panel of those of dst."""
+    cdef i64 nr = LM_NV * lanes(t)
+    cdef real taps[9 * 16 * 16]
+    cdef vec w[A][3]
+    cdef vec g[3]
+    cdef vec r[A]
+    cdef i64 plane = d.u_plane
+    cdef i64 k, c, count, first, left
+    cdef int i, j, q, tap
+    cdef const real *at
+    cdef real *to
+    for q in range(LM_NV):
+        first = panel * nr + q * lanes(t)
+        left = min(d.n - first, <i64>lanes(t))
+        if left < lanes(t):
+            memset(taps, 0, 9 * lanes(t) * LM_VB)
+        k = start
+        while k < end:
+            count = min(end - k, <i64>lanes(t))
+            if left > 0:
+                transpose_taps(t, d, first, left, k, count, taps)
+            for c in range(count):
+                at = taps + 9 * c * lanes(t)
+                to = u + (k - start + c) * nr + q * lanes(t)
+                for j in range(3):
+                    for i in range(3):
+                        tap = i * 3 + j
+                        g[i] = v_load(at + (8 - tap if d.rotated else tap) * lanes(t))
+                    weight_line(t, g, r)
+                    for i in range(A):
+                        w[i][j] = r[i]
+                for i in range(A):
+                    weight_line(t, w[i], r)
+                    for j in range(A):
+                        v_store(to + (i * A + j) * plane, r[j])
+            k += count
+
+
+cdef void transform_output(real t, Winograd *d, i64 tile, i64 count, i64 panel, const real *m) noexcept nogil:
+    """dst = act(A^T m A + bias) for a panel of channels of `count` tiles from `tile` on."""
+    cdef i64 nr = LM_NV * lanes(t)
+    cdef i64 plane = d.sums_plane
+    cdef vec w[M][A]
+    cdef vec a[A]
+    cdef vec r[M]
+    cdef i64 k, image, y, x, rows, columns, left, step, n
+    cdef int i, j, q
+    cdef const real *origin
+    cdef real *to
+    cdef Epilogue e = d.e
+    if e.bias_kind == BIAS_COLUMN:
+        e.bias = <const real *>d.e.bias + panel * nr
+    step = d.columns * d.n
+    for k in range(count):
+        place(d, tile + k, &image, &y, &x)
+        rows, columns = min(<i64>M, d.rows - y), min(<i64>M, d.columns - x)
+        to = <real *>d.dst + ((image * d.rows + y) * d.columns + x) * d.n + panel * nr
+        for q in range(LM_NV):
+            left = min(d.n - panel * nr - q * lanes(t), <i64>lanes(t))
+            if left <= 0:
+                break
+            origin = m + k * nr + q * lanes(t)
+            for j in range(A):
+                for i in range(A):
+                    a[i] = v_load(origin + (i * A + j) * plane)
+                output_line(t, a, r)
+                for i in range(M):
+                    w[i][j] = r[i]
+            for i in range(M):
+                output_line(t, w[i], r)
+                if i < rows:
+                    for j in range(M):
+                        if j < columns:
+                            n = q * lanes(t)
+                            v_store_n(t, to + i * step + j * d.n + n, left, finish(t, r[j], &e, to, left, 0, n))
+
+
+cdef void transform_gradient(real t, Winograd *d, i64 tile, i64 count, real *v) noexcept nogil:
+    """v[product][tile][channel] = A y A^T for `count` tiles of g from `tile` on."""
+    cdef const real *at[M * M]
+    cdef vec w[A][M]
+    cdef vec a[M]
+    cdef vec r[A]
+    cdef i64 c, left, image, y, x, k
+    cdef int i, j
+    cdef real *to
+    cdef i64 plane = d.n_plane
+    for k in range(count):
+        place(d, tile + k, &image, &y, &x)
+        for i in range(M):
+            for j in range(M):
+                if y + i < d.rows and x + j < d.columns:
+                    at[i * M + j] = <const real *>d.dst + ((image * d.rows + y + i) * d.columns + x + j) * d.n
+                else:
+                    at[i * M + j] = <const real *>d.zeros
+        c = 0
+        while c < d.n:
+            left = min(d.n - c, <i64>lanes(t))
+            for j in range(M):
+                for i in range(M):
+                    a[i] = v_load(at[i * M + j] + c) if left == lanes(t) else v_load_n(t, at[i * M + j] + c, left)
+                gradient_line(t, a, r)
+                for i in range(A):
+                    w[i][j] = r[i]
+            to = v + k * d.n_pitch + c
+            for i in range(A):
+                gradient_line(t, w[i], r)
+                for j in range(A):
+                    v_store(to + (i * A + j) * plane, r[j])
+            c += lanes(t)
+
+
+cdef void transform_filter(real t, Winograd *d, i64 channel, i64 count, i64 panel, const real *u, bint before, bint last) noexcept nogil:
+    """dw = G^T dU G for `count` channels of src and a panel of those of dst, plus the sums of earlier spans."""
+    cdef i64 nr = LM_NV * lanes(t)
+    cdef i64 plane = d.height_du * nr
+    cdef real taps[9 * 16 * 16]             # [channel of src][tap][lane], of one register of channels
+    cdef vec w[3][A]
+    cdef vec a[A]
+    cdef vec r[3]
+    cdef i64 k, c, block, left, first
+    cdef int i, j, q
+    cdef const real *at
+    cdef real *to
+    for q in range(LM_NV):
+        first = panel * nr + q * lanes(t)
+        left = min(d.n - first, <i64>lanes(t))
+        if left <= 0:
+            break
+        k = 0
+        while k < count:
+            block = min(count - k, <i64>lanes(t))
+            for c in range(block):
+                at = u + (k + c) * nr + q * lanes(t)
+                to = <real *>d.sums + (panel * 9 * d.depth + channel + k + c) * nr + q * lanes(t)
+                for j in range(A):
+                    for i in range(A):
+                        a[i] = v_load(at + (i * A + j) * plane)
+                    filter_line(t, a, r)
+                    for i in range(3):
+                        w[i][j] = r[i]
+                for i in range(3):
+                    filter_line(t, w[i], r)
+                    for j in range(3):
+                        if before:
+                            r[j] = v_add(t, r[j], v_load(to + (i * 3 + j) * d.depth * nr))
+                        if last:
+                            v_store(taps + (9 * c + i * 3 + j) * lanes(t), r[j])
+                        else:
+                            v_store(to + (i * 3 + j) * d.depth * nr, r[j])
+            if last:                        # a run of 9 * block values per lane
+                for c in range(ceil_div(9 * block, lanes(t))):
+                    square(
+                        t, taps + c * lanes(t) * lanes(t), lanes(t), <real *>d.dw + first * d.w_out + (channel + k) * 9 + c * lanes(t),
+                        d.w_out, min(9 * block - c * lanes(t), <i64>lanes(t)), left,
+                    )
+            k += block
+
+
+cdef void multiply(real t, Winograd *d, i64 tile, i64 panel, i64 count, i64 depth, const real *v, const real *u, real *m, bint add) noexcept nogil:
+    """m[product] (+)= v[product] @ u[product] for `count` tiles and a panel of channels: register tiles of equal height, V read in place."""
+    cdef i64 nr = LM_NV * lanes(t)
+    cdef i64 height = ceil_div(count, ceil_div(count, LM_MR))
+    cdef i64 zero = 0
+    cdef i64 i, product
+    cdef Epilogue e = plain()
+    e.beta = add
+    for product in range(AA):
+        fetch_tiles(t, d, tile, product * count // AA, (product + 1) * count // AA, panel)
+        if not d.stationary and panel == 0:
+            fetch_tiles(t, d, tile + count, product * count // AA, (product + 1) * count // AA, -1)
+        i = 0
+        while i < count:
+            tile_run(
+                t, min(height, count - i), LM_NV, 1, &zero, &zero, depth, v + product * d.plane + i * d.pitch, d.pitch, 1,
+                u + product * d.u_plane, nr, -1, m + product * d.sums_plane + i * nr, nr, nr, &e,
+            )
+            i += height
+
+
+# Tasks
+
+cdef void weights_task(real t, Winograd *d, i64 panel) noexcept nogil:
+    transform_weights(t, d, panel, 0, d.depth, <real *>d.u + panel * AA * d.u_plane)
+
+
+cdef void tiles_task(real t, Winograd *d, i64 task, i64 slot) noexcept nogil:
+    """A block of tiles: V, then panel by panel M and dst."""
+    cdef i64 tile = task * d.block
+    cdef i64 count = min(d.block, d.tiles - tile)
+    cdef i64 panel
+    cdef real *v = <real *>(d.local + slot * d.local_bytes)
+    cdef real *m = v + AA * d.plane
+    transform_input(t, d, tile, count, v)
+    for panel in range(d.panels):
+        multiply(t, d, tile, panel, count, d.depth, v, <const real *>d.u + panel * AA * d.u_plane, m, False)
+        transform_output(t, d, tile, count, panel, m)
+
+
+cdef void input_task(real t, Winograd *d, i64 task) noexcept nogil:
+    """V of a block of the span."""
+    cdef i64 tile = task * d.block
+    transform_input(t, d, d.first + tile, min(d.block, min(d.span, d.tiles - d.first) - tile), <real *>d.v + tile * d.pitch)
+
+
+cdef void panel_task(real t, Winograd *d, i64 panel, i64 slot) noexcept nogil:
+    """A panel of channels: U, then block by block M and dst."""
+    cdef i64 span = min(d.span, d.tiles - d.first)
+    cdef i64 tile, count, part, k, end
+    cdef real *u = <real *>(d.local + slot * d.local_bytes)
+    cdef real *m = u + AA * d.u_plane
+    for part in range(ceil_div(d.depth, d.slice)):
+        k = part * d.slice
+        end = min(k + d.slice, d.depth)
+        transform_weights(t, d, panel, k, end, u)
+        tile = 0
+        while tile < span:
+            count = min(d.block, span - tile)
+            multiply(t, d, d.first + tile, panel, count, end - k, <const real *>d.v + tile * d.pitch + k, u, m, k > 0)
+            if end == d.depth:
+                transform_output(t, d, d.first + tile, count, panel, m)
+            tile += count
+
+
+cdef void both_task(real t, Winograd *d, i64 task) noexcept nogil:
+    """V and dM of a block of the span."""
+    cdef i64 tile = task * d.block
+    cdef i64 count = min(d.block, min(d.span, d.tiles - d.first) - tile)
+    transform_input(t, d, d.first + tile, count, <real *>d.v + tile * d.pitch)
+    transform_gradient(t, d, d.first + tile, count, <real *>d.dm + tile * d.n_pitch)
+
+
+cdef void filter_task(real t, Winograd *d, i64 task, i64 slot) noexcept nogil:
+    """dU of some channels of src and a panel of those of dst, over the span."""
+    cdef i64 nr = LM_NV * lanes(t)
+    cdef i64 panel = task // d.blocks_du
+    cdef i64 channel = task % d.blocks_du * d.height_du
+    cdef i64 count = min(d.height_du, d.depth - channel)
+    cdef i64 span = min(d.span, d.tiles - d.first)
+    cdef i64 height = ceil_div(count, ceil_div(count, LM_MR))
+    cdef i64 zero = 0
+    cdef i64 i, product
+    cdef real *u = <real *>(d.local + slot * d.local_bytes)
+    cdef Epilogue e = plain()
+    for product in range(AA):
+        i = 0
+        while i < count:
+            tile_run(
+                t, min(height, count - i), LM_NV, 1, &zero, &zero, span, <const real *>d.v + product * d.plane + channel + i, 1, d.pitch,
+                <const real *>d.dm + product * d.n_plane + panel * nr, d.n_pitch, -1, u + (product * d.height_du + i) * nr, nr, nr, &e,
+            )
+            i += height
+    transform_filter(t, d, channel, count, panel, u, d.first > 0, d.first + span == d.tiles)
+
+
+cdef void bias_task(real t, Winograd *d, i64 panel) noexcept nogil:
+    """db of a panel: image by image, so that sums stay short."""
+    cdef i64 first = panel * LM_NV * lanes(t)
+    cdef i64 n = min(<i64>LM_NV * lanes(t), d.n - first)
+    cdef i64 pixels = d.rows * d.columns
+    cdef i64 image, q
+    cdef real total[64]              # two panels
+    cdef real *one = total + 32
+    memset(total, 0, LM_NV * LM_VB)
+    for image in range(d.mb):
+        memset(one, 0, LM_NV * LM_VB)
+        add_pixels(t, one, n, <const real *>d.dst + image * pixels * d.n + first, 1, 0, pixels, d.n)
+        for q in range(n):
+            total[q] += one[q]
+    for q in range(n):
+        (<real *>d.db)[first + q] = total[q]
+
+
+cdef void weights_f32(void *d, i64 task, i64 slot) noexcept nogil:
+    weights_task(<float>0, <Winograd *>d, task)
+
+
+cdef void weights_f64(void *d, i64 task, i64 slot) noexcept nogil:
+    weights_task(<double>0, <Winograd *>d, task)
+
+
+cdef void tiles_f32(void *d, i64 task, i64 slot) noexcept nogil:
+    tiles_task(<float>0, <Winograd *>d, task, slot)
+
+
+cdef void tiles_f64(void *d, i64 task, i64 slot) noexcept nogil:
+    tiles_task(<double>0, <Winograd *>d, task, slot)
+
+
+cdef void input_f32(void *d, i64 task, i64 slot) noexcept nogil:
+    input_task(<float>0, <Winograd *>d, task)
+
+
+cdef void input_f64(void *d, i64 task, i64 slot) noexcept nogil:
+    input_task(<double>0, <Winograd *>d, task)
+
+
+cdef void panel_f32(void *d, i64 task, i64 slot) noexcept nogil:
+    panel_task(<float>0, <Winograd *>d, task, slot)
+
+
+cdef void panel_f64(void *d, i64 task, i64 slot) noexcept nogil:
+    panel_task(<double>0, <Winograd *>d, task, slot)
+
+
+cdef void both_f32(void *d, i64 task, i64 slot) noexcept nogil:
+    both_task(<float>0, <Winograd *>d, task)
+
+
+cdef void both_f64(void *d, i64 task, i64 slot) noexcept nogil:
+    both_task(<double>0, <Winograd *>d, task)
+
+
+cdef void filter_f32(void *d, i64 task, i64 slot) noexcept nogil:
+    filter_task(<float>0, <Winograd *>d, task, slot)
+
+
+cdef void filter_f64(void *d, i64 task, i64 slot) noexcept nogil:
+    filter_task(<double>0, <Winograd *>d, task, slot)
+
+
+cdef void bias_f32(void *d, i64 task, i64 slot) noexcept nogil:
+    bias_task(<float>0, <Winograd *>d, task)
+
+
+cdef void bias_f64(void *d, i64 task, i64 slot) noexcept nogil:
+    bias_task(<double>0, <Winograd *>d, task)
+
+
+# Planning
+
+cdef inline i64 odd_lines(i64 elements, i64 item) noexcept nogil:
+    """At least so many elements, in an odd number of cache lines: neighbours do not share the sets of L1."""
+    return (ceil_div(elements * item, 64) | 1) * 64 // item
+
+
+cdef void geometry(Winograd *d, const i64 *p, bint double_precision, bint backward_input) noexcept nogil:
+    memset(d, 0, sizeof(Winograd))
+    d.double_precision = double_precision
+    d.item = 8 if double_precision else 4
+    d.rate = LM_VB / 2.0 * (1 if double_precision else 2)
+    d.e = plain()
+    d.mb = p[MB]
+    d.rotated = backward_input
+    if backward_input:
+        d.height, d.width, d.depth, d.rows, d.columns, d.n = p[OH], p[OW], p[OC], p[IH], p[IW], p[IC]
+        d.top, d.left = 2 - p[PH], 2 - p[PW]
+        d.w_in, d.w_out = p[IC] * 9, 9
+    else:
+        d.height, d.width, d.depth, d.rows, d.columns, d.n = p[IH], p[IW], p[IC], p[OH], p[OW], p[OC]
+        d.top, d.left = p[PH], p[PW]
+        d.w_in, d.w_out = 9, p[IC] * 9
+    d.down, d.across = ceil_div(d.rows, M), ceil_div(d.columns, M)
+    d.tiles = d.mb * d.down * d.across
+    d.bytes = (d.mb * (d.height * d.width * d.depth + d.rows * d.columns * d.n) + 9 * d.depth * d.n) * d.item
+    d.panels = ceil_div(d.n, LM_NV * LM_VB // d.item)
+    d.pitch = odd_lines(ceil_div(d.depth * d.item, LM_VB) * LM_VB // d.item, d.item)
+
+
+cdef i64 weights_bytes(Winograd *d) noexcept nogil:
+    """Of U, all of it."""
+    return d.panels * AA * odd_lines(d.depth * LM_NV * LM_VB // d.item, d.item) * d.item
+
+
+cdef void blocks(Winograd *d) noexcept nogil:
+    """Cut the work of forward and backward_input."""
+    cdef i64 nr = LM_NV * LM_VB // d.item
+    cdef i64 most
+    d.slice = d.depth
+    d.stationary = weights_bytes(d) > STREAM or d.panels >= 4 and d.tiles < 8 * LM_MR
+    if d.stationary:
+        d.span = max(<i64>LM_MR, min(d.tiles, min(<i64>SPAN, d.bytes) // (AA * d.pitch * d.item)))
+        d.span = ceil_div(d.tiles, ceil_div(d.tiles, d.span))
+        most = SUMS // (AA * nr * d.item)
+        d.block = ceil_div(d.span, ceil_div(d.span, most))
+        d.plane = odd_lines(d.span * d.pitch, d.item)
+        if d.block == d.span:       # one block: M stays where it is while U passes slice by slice
+            d.slice = ceil_div(d.depth, ceil_div(d.depth, SLICE if d.bytes > 4 << 20 else SLICE // 2))
+    else:
+        most = BLOCK // (AA * d.pitch * d.item)
+        most = max(<i64>1, min(most // LM_MR * LM_MR if most > LM_MR else most, ceil_div(d.tiles, UNITS)))
+        d.block = most
+        d.plane = odd_lines(d.block * d.pitch, d.item)
+    d.sums_plane = odd_lines(d.block * nr, d.item)
+    d.u_plane = odd_lines(d.slice * nr, d.item)
+    d.local_bytes = aligned(AA * (d.sums_plane + (d.u_plane if d.stationary else d.plane)) * d.item)
+
+
+cdef void divide(Winograd *d) noexcept nogil:
+    """Cut the work of backward_weight."""
+    cdef i64 nr = LM_NV * LM_VB // d.item
+    d.n_pitch = odd_lines(d.panels * nr, d.item)
+    d.span = max(<i64>LM_MR, min(d.tiles, min(<i64>SPAN_DU, d.bytes) // (AA * (d.pitch + d.n_pitch) * d.item)))
+    d.span = ceil_div(d.tiles, max(ceil_div(d.tiles, d.span), <i64>1))
+    d.block = max(ceil_div(d.span, UNITS), <i64>1)
+    d.plane = odd_lines(d.span * d.pitch, d.item)
+    d.n_plane = odd_lines(d.span * d.n_pitch, d.item)
+    d.blocks_du = ceil_div(d.depth, min(<i64>ROWS, max(<i64>2 * LM_MR, d.depth * d.panels // UNITS)))
+    d.height_du = ceil_div(d.depth, d.blocks_du)
+    d.local_bytes = aligned(AA * d.height_du * nr * d.item)
+
+
+cdef i64 sums_bytes(Winograd *d) noexcept nogil:
+    return aligned(d.panels * 9 * d.depth * LM_NV * LM_VB) if d.span < d.tiles else 0
+
+
+cdef i64 zeros_bytes(Winograd *d) noexcept nogil:
+    return aligned((max(d.depth, d.n)) * d.item)
+
+
+cdef i64 shared_bytes(Winograd *d) noexcept nogil:
+    return aligned(AA * d.plane * d.item if d.stationary else weights_bytes(d))
+
+
+cdef void run(Winograd *d, i64 slots) noexcept nogil:
+    cdef double time = 2.0 * AA * d.tiles * d.depth * d.n / d.rate
+    cdef i64 span
+    memset(d.zeros, 0, zeros_bytes(d))
+    if not d.stationary:
+        parallel_for(weights_f64 if d.double_precision else weights_f32, d, d.panels, 2.0 * d.n * d.depth, ANY_SLOTS)
+        parallel_for(tiles_f64 if d.double_precision else tiles_f32, d, ceil_div(d.tiles, d.block), time, slots)
+        return
+    d.first = 0
+    while d.first < d.tiles:
+        span = min(d.span, d.tiles - d.first)
+        parallel_for(input_f64 if d.double_precision else input_f32, d, ceil_div(span, d.block), 2.0 * span * d.depth, ANY_SLOTS)
+        parallel_for(panel_f64 if d.double_precision else panel_f32, d, d.panels, time * span / d.tiles, slots)
+        d.first += d.span
+
+
+def scratch(pass_, p):
+    """A pixel of zeros and U, shared, V and M per thread; where U is large, V shared, a panel of U and M per thread."""
+    cdef Winograd d
+    cdef cnp.ndarray g = p.geometry
+    geometry(&d, <const i64 *>cnp.PyArray_DATA(g), p.dtype.itemsize == 8, pass_ == "backward_input")
+    if pass_ == "backward_weight":
+        divide(&d)
+        return zeros_bytes(&d) + sums_bytes(&d) + aligned(AA * (d.plane + d.n_plane) * d.item), d.local_bytes
+    blocks(&d)
+    return zeros_bytes(&d) + shared_bytes(&d), d.local_bytes
+
+
+def accepts(pass_, p):
+    return transformed(pass_, p) <= MOST
+
+
+def transformed(pass_, p):
+    """How many of the shared bytes are transformed weights, or sums of weight gradients."""
+    cdef Winograd d
+    cdef cnp.ndarray g = p.geometry
+    geometry(&d, <const i64 *>cnp.PyArray_DATA(g), p.dtype.itemsize == 8, pass_ == "backward_input")
+    if pass_ == "backward_weight":
+        divide(&d)
+        return sums_bytes(&d)
+    blocks(&d)
+    return 0 if d.stationary else weights_bytes(&d)
+
+
+cdef void start(Winograd *d, cnp.ndarray src, cnp.ndarray w, cnp.ndarray dst, cnp.ndarray scratch) noexcept:
+    cdef char *base = cnp.PyArray_BYTES(scratch)
+    cdef i64 used
+    d.src = cnp.PyArray_BYTES(src)
+    d.w = cnp.PyArray_BYTES(w)
+    d.dst = cnp.PyArray_BYTES(dst)
+    with nogil:
+        blocks(d)
+        d.zeros = base
+        d.u = d.v = base + zeros_bytes(d)
+        used = zeros_bytes(d) + shared_bytes(d)
+        d.local = base + used
+        run(d, (cnp.PyArray_SIZE(scratch) - used) // d.local_bytes)
+
+
+def forward(p, cnp.ndarray x, cnp.ndarray w, b, cnp.ndarray out, cnp.ndarray scratch):
+    cdef Winograd d
+    cdef cnp.ndarray numbers = p.geometry
+    cdef const i64 *g = <const i64 *>cnp.PyArray_DATA(numbers)
+    if cnp.PyArray_SIZE(out) == 0:
+        return
+    geometry(&d, g, cnp.PyArray_TYPE(out) == cnp.NPY_FLOAT64, False)
+    d.e = epilogue(g, p.slope, cnp.PyArray_BYTES(b) if b is not None else NULL)
+    start(&d, x, w, out, scratch)
+
+
+def backward_input(p, cnp.ndarray g, cnp.ndarray w, cnp.ndarray dx, cnp.ndarray scratch):
+    cdef Winograd d
+    cdef cnp.ndarray numbers = p.geometry
+    if cnp.PyArray_SIZE(dx) == 0:
+        return
+    geometry(&d, <const i64 *>cnp.PyArray_DATA(numbers), cnp.PyArray_TYPE(dx) == cnp.NPY_FLOAT64, True)
+    start(&d, g, w, dx, scratch)
+
+
+def backward_weight(p, cnp.ndarray x, cnp.ndarray g, cnp.ndarray dw, db, cnp.ndarray scratch):
+    cdef Winograd d
+    cdef cnp.ndarray numbers = p.geometry
+    cdef i64 slots, size = cnp.PyArray_SIZE(scratch)
+    cdef i64 span
+    geometry(&d, <const i64 *>cnp.PyArray_DATA(numbers), cnp.PyArray_TYPE(dw) == cnp.NPY_FLOAT64, False)
+    d.src = cnp.PyArray_BYTES(x)
+    d.dst = cnp.PyArray_BYTES(g)            # read, not written
+    d.dw = cnp.PyArray_BYTES(dw)
+    d.db = cnp.PyArray_BYTES(db) if db is not None else NULL
+    with nogil:
+        if d.tiles == 0:
+            memset(d.dw, 0, d.depth * d.n * 9 * d.item)
+        divide(&d)
+        d.zeros = cnp.PyArray_BYTES(scratch)
+        d.sums = d.zeros + zeros_bytes(&d)
+        d.v = d.sums + sums_bytes(&d)
+        d.dm = d.v + AA * d.plane * d.item
+        d.local = d.v + aligned(AA * (d.plane + d.n_plane) * d.item)
+        slots = (size - (d.local - d.zeros)) // d.local_bytes
+        memset(d.zeros, 0, zeros_bytes(&d))
+        if d.db != NULL:
+            parallel_for(bias_f64 if d.double_precision else bias_f32, &d, d.panels, 0.2 * d.mb * d.rows * d.columns * d.n, ANY_SLOTS)
+        d.first = 0
+        while d.first < d.tiles:
+            span = min(d.span, d.tiles - d.first)
+            parallel_for(both_f64 if d.double_precision else both_f32, &d, ceil_div(span, d.block), 2.0 * span * (d.depth + d.n), ANY_SLOTS)
+            parallel_for(
+                filter_f64 if d.double_precision else filter_f32, &d, d.panels * d.blocks_du, 2.0 * AA * span * d.depth * d.n / d.rate, slots,
+            )
+            d.first += d.span
