@@ -1,0 +1,164 @@
+"""The table is complete: every number has a row, every row a test, every test carries its number.
+
+A number that gets its row leaves `MISSING`, which has to be exact.
+"""
+
+import ast
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from courses.table import TABLE
+
+ROOT = Path(__file__).parents[2]
+
+
+SECTIONS = {
+    "neuron, perceptron, linear models": ("A", 3, 1, 18),
+    "activations": ("A", 3, 20, 37),
+    "losses and statistics": ("A", 3, 40, 59),
+    "gradients": ("A", 3, 60, 73),
+    "optimisers": ("A", 3, 80, 97),
+    "schedules": ("A", 3, 100, 110),
+    "initialisers": ("A", 3, 120, 129),
+    "regularisation and generalisation": ("A", 3, 130, 150),
+    "data": ("A", 3, 160, 175),
+    "layers": ("A", 3, 180, 199),
+    "classical vision": ("A", 3, 200, 204),
+    "worked examples": ("G", 2, 1, 19),
+}
+NUMBERS = [f"{letter}-{n:0{digits}}" for letter, digits, first, last in SECTIONS.values() for n in range(first, last + 1)]
+
+# fmt: off
+MISSING = {
+    # neuron, perceptron, linear models
+    "A-001", "A-002", "A-003", "A-004", "A-005", "A-006", "A-007", "A-008", "A-009", "A-010",
+    "A-011", "A-012", "A-013", "A-014", "A-015", "A-016", "A-017", "A-018",
+    # activations
+    "A-020", "A-021", "A-022", "A-023", "A-024", "A-025", "A-026", "A-027", "A-028", "A-029",
+    "A-030", "A-031", "A-032", "A-033", "A-034", "A-035", "A-036", "A-037",
+    # losses and statistics
+    "A-040", "A-041", "A-042", "A-043", "A-044", "A-045", "A-046", "A-047", "A-048", "A-049",
+    "A-050", "A-051", "A-052", "A-053", "A-054", "A-055", "A-056", "A-057", "A-058", "A-059",
+    # gradients
+    "A-060", "A-061", "A-062", "A-063", "A-064", "A-065", "A-066", "A-067", "A-068", "A-069",
+    "A-070", "A-071", "A-072", "A-073",
+    # optimisers
+    "A-080", "A-081", "A-082", "A-083", "A-084", "A-085", "A-086", "A-087", "A-088", "A-089",
+    "A-090", "A-091", "A-092", "A-093", "A-094", "A-095", "A-096", "A-097",
+    # schedules
+    "A-100", "A-101", "A-102", "A-103", "A-104", "A-105", "A-106", "A-107", "A-108", "A-109",
+    "A-110",
+    # initialisers
+    "A-120", "A-121", "A-122", "A-123", "A-124", "A-125", "A-126", "A-127", "A-128", "A-129",
+    # regularisation and generalisation
+    "A-130", "A-131", "A-132", "A-133", "A-134", "A-135", "A-136", "A-137", "A-138", "A-139",
+    "A-140", "A-141", "A-142", "A-143", "A-144", "A-145", "A-146", "A-147", "A-148", "A-149",
+    "A-150",
+    # data
+    "A-160", "A-161", "A-162", "A-163", "A-164", "A-165", "A-166", "A-167", "A-168", "A-169",
+    "A-170", "A-171", "A-172", "A-173", "A-174", "A-175",
+    # layers
+    "A-180", "A-181", "A-182", "A-183", "A-184", "A-185", "A-186", "A-187", "A-188", "A-189",
+    "A-190", "A-191", "A-192", "A-193", "A-194", "A-195", "A-196", "A-197", "A-198", "A-199",
+    # classical vision
+    "A-200", "A-201", "A-202", "A-203", "A-204",
+    # worked examples
+    "G-01",
+    "G-02",
+    "G-03",
+    "G-04",
+    "G-05",
+    "G-06",
+    "G-07",
+    "G-08",
+    "G-09",
+    "G-10",
+    "G-11",
+    "G-12",
+    "G-13",
+    "G-14",
+    "G-15",
+    "G-16",
+    "G-17",
+    "G-18",
+    "G-19",
+}
+# fmt: on
+
+
+def marked():
+    """(test as the table names it) -> the numbers of its markers, from the files' syntax."""
+    found = {}
+    for path in sorted(Path(__file__).parent.rglob("test_*.py")):
+        file = path.relative_to(ROOT).as_posix()
+
+        def visit(body, prefix):
+            for node in body:
+                if isinstance(node, ast.ClassDef):
+                    visit(node.body, f"{prefix}::{node.name}")
+                elif isinstance(node, ast.FunctionDef) and node.name.startswith("test_"):
+                    found[f"{prefix}::{node.name}"] = [
+                        ast.literal_eval(argument)
+                        for mark in node.decorator_list
+                        if isinstance(mark, ast.Call) and ast.unparse(mark.func) == "pytest.mark.course"
+                        for argument in mark.args
+                    ]
+
+        visit(ast.parse(path.read_text()).body, file)
+    return found
+
+
+TESTS = marked()
+
+
+def test_171_features_and_19_examples():
+    assert len(NUMBERS) == len(set(NUMBERS)) == 190
+    assert sum(number[0] == "G" for number in NUMBERS) == 19
+
+
+def test_every_number_has_a_row_or_is_known_to_be_missing():
+    assert set(TABLE) <= set(NUMBERS), "no such number"
+    assert set(NUMBERS) - set(TABLE) == MISSING, "a number that has its row leaves MISSING"
+
+
+def test_rows_are_sorted():
+    assert list(TABLE) == sorted(TABLE)
+    source = (Path(__file__).parent / "table.py").read_text()
+    assert len(re.findall(r'^ +"[AG]-\d+":', source, re.M)) == len(TABLE), "a number stands twice"
+
+
+@pytest.mark.parametrize("number", TABLE)
+def test_row_names_a_test_with_its_number(number):
+    assert TABLE[number] in TESTS, f"{number}: no test {TABLE[number]}"
+    assert number in TESTS[TABLE[number]], f"{number}: {TABLE[number]} is not decorated with @pytest.mark.course({number!r})"
+
+
+def test_every_marked_number_has_a_row():
+    assert {number for given in TESTS.values() for number in given} == set(TABLE)
+
+
+def test_a_skipped_course_test_fails(tmp_path):
+    shutil.copy(Path(__file__).parent / "conftest.py", tmp_path)
+    (tmp_path / "test_skips.py").write_text(
+        "import pytest\n\n@pytest.mark.course('A-001')\ndef test_it():\n    pytest.skip('no such package')\n\ndef test_other():\n    pytest.skip('may')\n"
+    )
+    (tmp_path / "test_absent.py").write_text("import pytest\npytest.importorskip('no_such_module')\n")
+    command = [
+        sys.executable,
+        "-m",
+        "pytest",
+        "-q",
+        "-p",
+        "no:cacheprovider",
+        "-W",
+        "ignore",
+        "--continue-on-collection-errors",
+        str(tmp_path),
+    ]
+    out = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path).stdout
+    assert "1 failed, 1 skipped, 1 error" in out, out
