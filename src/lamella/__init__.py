@@ -17,6 +17,7 @@ from lamella.functional import (
     div,
     exp,
     flatten,
+    from_nhwc,
     log,
     matmul,
     max,
@@ -34,7 +35,9 @@ from lamella.functional import (
     stack,
     sub,
     sum,
+    to_nhwc,
     transpose,
+    unflatten,
     unsqueeze,
     where,
 )

@@ -1,4 +1,4 @@
-"""Reshaping, reordering, joining, padding and indexing. Results are NumPy views wherever NumPy gives one."""
+"""Reshaping, reordering, joining and indexing. Results are NumPy views wherever NumPy gives one."""
 
 from __future__ import annotations
 
@@ -17,13 +17,15 @@ __all__ = [
     "concat",
     "expand",
     "flatten",
+    "from_nhwc",
     "getitem",
-    "pad",
     "permute",
     "reshape",
     "squeeze",
     "stack",
+    "to_nhwc",
     "transpose",
+    "unflatten",
     "unsqueeze",
 ]
 
@@ -107,6 +109,31 @@ def flatten(input: Any, start_dim: int = 0, end_dim: int = -1) -> Any:
         raise ValueError(f"flatten: start_dim {start_dim} comes after end_dim {end_dim} in shape {shape}")
     joined = math.prod(shape[start : end + 1])
     return _view(_RESHAPE, input, (*shape[:start], joined, *shape[end + 1 :]))
+
+
+def unflatten(input: Any, dim: int, sizes: Sequence[int]) -> Any:
+    """Split one axis into several: the inverse of `flatten`.
+
+    Parameters
+    ----------
+    input : array or Tensor
+    dim : int
+    sizes : tuple of int
+        One may be -1.
+
+    Examples
+    --------
+    >>> unflatten(np.zeros((2, 12)), 1, (3, -1)).shape
+    (2, 3, 4)
+    """
+    shape = input.shape if isinstance(input, Tensor) else np.shape(input)
+    at = axis("unflatten", dim, len(shape))
+    known = -math.prod(sizes)
+    if -1 in sizes and known > 0 and shape[at] % known == 0:
+        sizes = tuple(shape[at] // known if n == -1 else n for n in sizes)
+    if min(sizes, default=-1) < 0 or math.prod(sizes) != shape[at]:
+        raise ValueError(f"unflatten: sizes {tuple(sizes)} do not multiply to axis {dim} of shape {shape}")
+    return _view(_RESHAPE, input, (*shape[:at], *sizes, *shape[at + 1 :]))
 
 
 def squeeze(input: Any, dim: int | tuple[int, ...] | None = None) -> Any:
@@ -200,6 +227,63 @@ def transpose(input: Any, dim0: int, dim1: int) -> Any:
         i, j = axis("transpose", dim0, ndim), axis("transpose", dim1, ndim)
         order[i], order[j] = j, i
     return _view(_PERMUTE, input, tuple(order))
+
+
+def from_nhwc(input: Any) -> Any:
+    """Images (N, H, W, C) or (H, W, C), as files and Keras hold them, as (N, C, H, W): a view in channels-last memory, which nothing here copies.
+
+    Parameters
+    ----------
+    input : array or Tensor
+
+    Returns
+    -------
+    array or Tensor: a view
+
+    Raises
+    ------
+    ValueError
+        Neither 3 nor 4 axes.
+
+    Examples
+    --------
+    >>> from_nhwc(np.zeros((2, 32, 48, 3))).shape
+    (2, 3, 32, 48)
+    """
+    return _channels("from_nhwc", input, -1, -3)
+
+
+def to_nhwc(input: Any) -> Any:
+    """Images (N, C, H, W) or (C, H, W) as (N, H, W, C): a view, C-contiguous where the memory is channels-last.
+
+    Parameters
+    ----------
+    input : array or Tensor
+
+    Returns
+    -------
+    array or Tensor: a view
+
+    Raises
+    ------
+    ValueError
+        Neither 3 nor 4 axes.
+
+    Examples
+    --------
+    >>> to_nhwc(np.zeros((2, 3, 32, 48))).shape
+    (2, 32, 48, 3)
+    """
+    return _channels("to_nhwc", input, -3, -1)
+
+
+def _channels(name: str, input: Any, source: int, target: int) -> Any:
+    ndim = input.ndim if isinstance(input, Tensor) else np.ndim(input)
+    if ndim not in (3, 4):
+        raise ValueError(f"{name}: expected images of 4 axes, or one of 3, got {ndim}")
+    order = list(range(ndim))
+    order.insert(ndim + target, order.pop(source))
+    return permute(input, order)
 
 
 # expand
@@ -339,62 +423,6 @@ def stack(tensors: Sequence[Any], dim: int = 0) -> Any:
     if not tensors:
         raise ValueError("stack: expected at least one array")
     return apply(_STACK, tensors, dim)
-
-
-# pad
-
-
-def _pad_forward(x: Any, widths: tuple[tuple[int, int], ...], value: float) -> tuple[np.ndarray, Any]:
-    x = np.asarray(x)
-    shape = tuple(n + low + high for n, (low, high) in zip(x.shape, widths))
-    if any(n < 0 for n in shape):
-        raise ValueError(f"pad: negative padding cuts away more than there is of shape {x.shape}")
-    out = empty(shape, x.dtype, channels_last_only(x))
-    out.fill(value)
-    inner = tuple(slice(max(low, 0), n - max(high, 0)) for n, (low, high) in zip(shape, widths))
-    kept = tuple(slice(max(-low, 0), n - max(-high, 0)) for n, (low, high) in zip(x.shape, widths))
-    out[inner] = x[kept]
-    return out, (x.shape, inner, kept, channels_last_only(x))
-
-
-def _pad_backward(saved: Any, g: np.ndarray, needs: tuple[bool, ...]) -> tuple[np.ndarray]:
-    shape, inner, kept, channels_last = saved
-    dx = zeros(shape, g.dtype, channels_last)
-    dx[kept] = g[inner]
-    return (dx,)
-
-
-_PAD = Operation("pad", _pad_forward, _pad_backward)
-
-
-def pad(input: Any, pad: Sequence[int], mode: str = "constant", value: float = 0.0) -> Any:
-    """Surround with a constant. Channels-last memory stays so.
-
-    Parameters
-    ----------
-    input : array or Tensor
-    pad : sequence of int
-        (low, high) of the last axis, then of the last but one, and so on: (left, right, top, bottom) of images. Negative ones cut.
-    mode : {"constant"}
-    value : float
-
-    Raises
-    ------
-    ValueError
-        An odd number of widths, more than there are axes, or another mode.
-
-    Examples
-    --------
-    >>> pad(np.ones((1, 2)), (1, 0))
-    array([[0., 1., 1.]])
-    """
-    ndim = input.ndim if isinstance(input, Tensor) else np.ndim(input)
-    if mode != "constant":
-        raise ValueError(f"pad: only mode 'constant' is there, got {mode!r}")
-    if len(pad) % 2 or len(pad) > 2 * ndim or not all(_integer(n) for n in pad):
-        raise ValueError(f"pad: expected pairs of integers (low, high), last axis first, for at most {ndim} axes; got {tuple(pad)}")
-    pairs = [(pad[i].__index__(), pad[i + 1].__index__()) for i in range(0, len(pad), 2)]
-    return apply(_PAD, (input,), ((0, 0),) * (ndim - len(pairs)) + tuple(pairs[::-1]), value)
 
 
 # indexing

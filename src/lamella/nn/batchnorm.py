@@ -12,7 +12,7 @@ from lamella.nn import init
 from lamella.nn.module import Module, Parameter
 from lamella.tensor import Tensor
 
-__all__ = ["BatchNorm1d", "BatchNorm2d"]
+__all__ = ["BatchNorm1d", "BatchNorm2d", "BatchNorm3d"]
 
 
 class _BatchNorm(Module):
@@ -169,3 +169,40 @@ class BatchNorm2d(_BatchNorm):
     """
 
     _dims, _shape = (4,), "(N, C, H, W)"
+
+
+class BatchNorm3d(_BatchNorm):
+    """Normalise the channels of volumes over the batch and all voxels.
+
+    Parameters
+    ----------
+    num_features : int
+        C of the input (N, C, D, H, W).
+    eps : float
+        Added to the variance.
+    momentum : float or None
+        Weight of a new batch in the running statistics; None: all batches count the same.
+    affine : bool
+        With learned `weight` and `bias`.
+    track_running_stats : bool
+        Keep running statistics and evaluate with them; without, every batch is normalised by its own.
+    dtype : optional, default float32
+    activation : {"none", "relu"}
+        Applied to the result in the same pass, also to ``layer(input, residual)``, the sum with another Tensor.
+
+    Attributes
+    ----------
+    weight, bias : Parameter, shape (num_features,), or None
+    running_mean, running_var, num_batches_tracked : Tensor or None
+
+    Examples
+    --------
+    >>> import lamella
+    >>> bn = BatchNorm3d(3)
+    >>> bn(lamella.randn(2, 3, 4, 4, 4)).shape
+    (2, 3, 4, 4, 4)
+    >>> bn.eval()
+    BatchNorm3d(3, eps=1e-05, momentum=0.1, affine=True, bias=True, track_running_stats=True)
+    """
+
+    _dims, _shape = (5,), "(N, C, D, H, W)"
