@@ -24,7 +24,7 @@ done in registers where it is common, and otherwise from memory by
 """
 from lamella.kernels._common.simd cimport (
     LM_MR, LM_NV, LM_VB, lanes, opaque, vacate,
-    v_add, v_fma, v_fresh_zero, v_gt, v_load, v_load_n, v_max, v_mul, v_pin, v_prefetch, v_prefetch_l2, v_select, v_set, v_store, v_store_n, v_zero, vec,
+    v_add, v_fma, v_fresh_zero, v_gt, v_load, v_load_n, v_max, v_mul, v_pin, v_prefetch, v_prefetch_l2, v_prefetch_write, v_select, v_set, v_store, v_store_n, v_zero, vec,
 )
 from lamella.kernels._common.types cimport i64, real
 from lamella.kernels._common.vmath cimport v_sigmoid, v_tanh
@@ -126,11 +126,13 @@ cdef inline void sums(
     cdef bint whole = LM_VB < 64 and n == nv * lanes(t)    # a mask costs nothing with AVX-512, and much elsewhere
     for j in range(nv):
         cols[j] = max(<i64>0, min(bn - j * lanes(t), <i64>lanes(t)))
-    if old != NULL:                 # wanted after the loop: time enough to come from afar
-        for h in range(blocks):
-            for i in range(mr):
-                for j in range(nv):
+    for h in range(blocks):         # wanted after the loop: time enough to come from afar
+        for i in range(mr):
+            for j in range(nv):
+                if old != NULL:
                     v_prefetch(old + h * c_jump + i * ldo + j * lanes(t))
+                else:
+                    v_prefetch_write(c + h * c_jump + i * ldc + j * lanes(t))
     vacate()
     for h in range(blocks):
         for i in range(mr):

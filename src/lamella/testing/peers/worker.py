@@ -165,8 +165,13 @@ class Torch:
             g = self.place(g)
         if case.how == "both":
             return both(case, self.functional, arrays, g)
-        # of a compiled call the whole graph, of an eager one the operation's own node, called without the engine
-        return None if self.compiled else partial(y.grad_fn, g)
+        if self.compiled:
+            return None
+        node = y.grad_fn  # the operation's own, called without the engine; behind a view, the engine has to walk
+        if "AsStrided" in type(node).__name__:
+            leaves = [arrays[i] for i in case.leaves]
+            return partial(torch.autograd.grad, y, leaves, g, retain_graph=True)
+        return partial(node, g)
 
     def version(self) -> str:
         return str(self.torch.__version__)
