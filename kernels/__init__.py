@@ -17,6 +17,7 @@ Who uses what (-> calls, ~> includes)
     batchnorm, pool2d, activation, arithmetic,                ^
     softmax, optimizer  cy_*, conv2d.cy_depthwise ------------+~> _common/vmath.pxd   exp, tanh, ... on registers
     gemm.cy_packed, reorder.cy_blocked, conv2d.cy_lanes ~> _common/transpose.pxd   squares transposed in registers
+    integral.cy_scan ~> _common/scan.pxd ~> _common/simd.pxd    prefix sums in a register
     every cy_*  --------------------> _common/pool.pyx (parallel_for)  <--- every nb_*, by the addresses of its tasks
     every nb_*  --------------------> _common/nb.py, program.pyx           tasks, and their calls
     most nb_*  ---------------------> _common/nb_simd.py, nb_math.py, nb_tile.py    the same registers, functions and tile as LLVM IR

@@ -117,6 +117,9 @@ OPERATIONS: dict[str, Operation] = {
     ),
     "activation": Operation({"forward": "x | out", "backward": "g saved | dx"}, rows("cy_flat", "nb_flat", "ref")),
     "arithmetic": Operation({"forward": "x y | out"}, rows("cy_flat", "nb_flat", "ref")),
+    "integral": Operation(
+        {"forward": "x | out", "squared": "x | out squared", "tilted": "x | out squared tilted"}, rows("cy_scan", "nb_rows", "ref")
+    ),
     "optimizer": Operation({"adam": "h g | | param m v vmax", "sgd": "h g | | param buf"}, rows("cy_flat", "nb_flat", "ref")),
     "pool2d": Operation({"forward": "x | out where", "backward": "g x out where | dx"}, rows("cy_last", "nb_last", "ref")),
     "reorder": Operation({"forward": "x | out"}, rows("cy_blocked", "nb_blocked", "ref")),

@@ -12,5 +12,8 @@ TABLE: dict[str, str] = {
     # data
     # layers
     # classical vision
+    "A-200": "tests/courses/test_vision.py::test_integral_image_recursion",
+    "A-201": "tests/courses/test_vision.py::test_rectangle_sum",
+    "A-202": "tests/courses/test_vision.py::test_haar_features_of_a_window",
     # worked examples
 }

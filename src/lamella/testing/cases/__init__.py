@@ -1,6 +1,6 @@
 """The cases that tests and benchmarks share: one module, one ROW, per operation."""
 
-from lamella.testing.cases import activation, arithmetic, batchnorm, conv2d, gemm, optimizer, pool2d, reorder, softmax
+from lamella.testing.cases import activation, arithmetic, batchnorm, conv2d, gemm, integral, optimizer, pool2d, reorder, softmax
 from lamella.testing.cases.base import DTYPE, Row, summed, values
 
 ROWS: dict[str, Row] = {
@@ -9,6 +9,7 @@ ROWS: dict[str, Row] = {
     "batchnorm": batchnorm.ROW,
     "conv2d": conv2d.ROW,
     "gemm": gemm.ROW,
+    "integral": integral.ROW,
     "optimizer": optimizer.ROW,
     "pool2d": pool2d.ROW,
     "reorder": reorder.ROW,

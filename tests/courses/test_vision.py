@@ -1,0 +1,55 @@
+"""Course items of classical vision: A-200 to A-204."""
+
+import numpy as np
+import pytest
+
+from lamella import vision
+
+
+def image(height=17, width=23, seed=0):
+    return np.random.default_rng(seed).integers(0, 256, (height, width)).astype(np.uint8)
+
+
+@pytest.mark.course("A-200")
+def test_integral_image_recursion():
+    """A-200: s(x, y) = s(x, y-1) + i(x, y), ii(x, y) = ii(x-1, y) + s(x, y); as printed, with s(x-1, y), it sums something else (E-13)."""
+    i = image().astype(np.int64)
+    h, w = i.shape
+    s, right, printed = (np.zeros((h + 1, w + 1), np.int64) for _ in range(3))  # [y + 1, x + 1]: index 0 is the empty border
+    for y in range(h):
+        for x in range(w):
+            s[y + 1, x + 1] = s[y, x + 1] + i[y, x]
+            right[y + 1, x + 1] = right[y + 1, x] + s[y + 1, x + 1]
+            printed[y + 1, x + 1] = printed[y, x + 1] + s[y + 1, x]
+    np.testing.assert_array_equal(vision.integral_image(image()), right)
+    assert right[-1, -1] == i.sum()
+    assert printed[-1, -1] != i.sum()
+
+
+@pytest.mark.course("A-201")
+def test_rectangle_sum():
+    """A-201: A - B - C + D is the sum of every rectangle."""
+    i = image(7, 9)
+    ii = vision.integral_image(i)
+    x, y, w, h = (v.ravel() for v in np.meshgrid(range(10), range(8), range(10), range(8)))
+    inside = (x + w <= 9) & (y + h <= 7)
+    x, y, w, h = x[inside], y[inside], w[inside], h[inside]
+    want = [int(i[b : b + d, a : a + c].sum()) for a, b, c, d in zip(x, y, w, h)]
+    np.testing.assert_array_equal(vision.rectangle_sum(ii, x, y, w, h), want)
+    with pytest.raises(ValueError, match="inside an image of 7 rows and 9 columns"):
+        vision.rectangle_sum(ii, 8, 0, 2, 1)
+
+
+@pytest.mark.course("A-202")
+def test_haar_features_of_a_window():
+    """A-202: a 24 x 24 window has 162,336 features of the five kinds, not "180,000+" (E-16)."""
+    counts = {kind: len(vision.haar_features(24, 24, [kind])) for kind in vision.haar.KINDS}
+    assert list(counts.values()) == [43_200, 43_200, 27_600, 27_600, 20_736]
+    features = vision.haar_features(24, 24)
+    assert len(features) == sum(counts.values()) == 162_336 < 180_000
+    corners = {row.tobytes() for row in features.rectangles}
+    assert len(corners) == 162_336
+    x, y, w, h = np.moveaxis(features.rectangles, 2, 0)
+    assert x.min() == y.min() == 0 and (x + w).max() == (y + h).max() == 24
+    balance = (features.weights * (w * h)).sum(1)  # a flat image gives 0
+    assert not balance.any()
