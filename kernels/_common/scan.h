@@ -42,8 +42,8 @@ LM_INLINE lm_vec lm_scan_d(lm_vec x) {
 /* The last lane, in every lane. */
 LM_INLINE lm_vec lm_last_u(lm_vec x) { return (lm_vec)__builtin_shuffle((lm_vecu)x, (lm_vecu){} + (LM_VF - 1)); }
 LM_INLINE lm_vec lm_last_d(lm_vec x) { return (lm_vec)__builtin_shuffle((lm_vecd)x, (lm_vecl){} + (LM_VD - 1)); }
-LM_INLINE uint32_t lm_first_u(lm_vec x) { return ((lm_vecu)x)[0]; }
-LM_INLINE double lm_first_d(lm_vec x) { return ((lm_vecd)x)[0]; }
+LM_INLINE uint32_t lm_lane0_u(lm_vec x) { return ((lm_vecu)x)[0]; }
+LM_INLINE double lm_lane0_d(lm_vec x) { return ((lm_vecd)x)[0]; }
 
 LM_INLINE lm_vec lm_add_u(lm_vec a, lm_vec b) { return (lm_vec)((lm_vecu)a + (lm_vecu)b); }
 LM_INLINE lm_vec lm_mul_u(lm_vec a, lm_vec b) { return (lm_vec)((lm_vecu)a * (lm_vecu)b); }

@@ -8,8 +8,8 @@ cdef extern from "scan.h" nogil:
     vec scan_d "lm_scan_d"(vec) noexcept
     vec last_u "lm_last_u"(vec) noexcept            # the last lane, in every lane
     vec last_d "lm_last_d"(vec) noexcept
-    unsigned int first_u "lm_first_u"(vec) noexcept
-    double first_d "lm_first_d"(vec) noexcept
+    unsigned int first_u "lm_lane0_u"(vec) noexcept
+    double first_d "lm_lane0_d"(vec) noexcept
     vec add_u "lm_add_u"(vec, vec) noexcept
     vec mul_u "lm_mul_u"(vec, vec) noexcept
     vec bytes_u "lm_bytes_u"(const u8 *) noexcept   # LM_VF bytes
