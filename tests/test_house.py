@@ -137,7 +137,7 @@ def test_no_file_shadows_a_package():
 
 FLOORS = [
     {"core"},
-    {"problems", "cost", "memory"},
+    {"distributions", "problems", "cost", "memory"},
     {"registry", "layout"},
     {"threads", "random"},
     {"tensor"},
@@ -215,7 +215,20 @@ def test_no_blas_in_cython(path):
 # Public names
 
 
-PUBLIC = ["functional", "nn", "nn.init", "optim", "optim.lr_scheduler", "data", "data.datasets", "train", "vision", "models", "testing"]
+PUBLIC = [
+    "distributions",
+    "functional",
+    "nn",
+    "nn.init",
+    "optim",
+    "optim.lr_scheduler",
+    "data",
+    "data.datasets",
+    "train",
+    "vision",
+    "models",
+    "testing",
+]
 
 
 def public():

@@ -15,7 +15,11 @@ from lamella.functional.elementwise import compare as compare  # for Tensor
 from lamella.functional.elementwise import contiguous as contiguous
 from lamella.functional.elementwise import to as to
 from lamella.functional.linear import gemm, linear, matmul
-from lamella.functional.loss import cross_entropy, mse_loss, nll_loss
+from lamella.functional.loss import cross_entropy, nll_loss
+from lamella.functional.loss_binary import binary_cross_entropy, binary_cross_entropy_with_logits, hinge_loss
+from lamella.functional.loss_likelihood import gaussian_nll_loss, kl_div, poisson_nll_loss
+from lamella.functional.loss_margin import cosine_embedding_loss, multi_margin_loss, triplet_margin_loss
+from lamella.functional.loss_regression import huber_loss, l1_loss, mse_loss, smooth_l1_loss
 from lamella.functional.normalization import batch_norm
 from lamella.functional.padding import pad
 from lamella.functional.pooling import adaptive_avg_pool2d, adaptive_max_pool2d, avg_pool2d, lp_pool2d, max_pool2d
@@ -54,6 +58,8 @@ __all__ = [
     "avg_pool1d",
     "avg_pool2d",
     "batch_norm",
+    "binary_cross_entropy",
+    "binary_cross_entropy_with_logits",
     "cat",
     "clamp",
     "concat",
@@ -62,6 +68,7 @@ __all__ = [
     "conv3d",
     "conv_transpose1d",
     "conv_transpose2d",
+    "cosine_embedding_loss",
     "cross_entropy",
     "div",
     "dropout",
@@ -69,9 +76,14 @@ __all__ = [
     "expand",
     "flatten",
     "from_nhwc",
+    "gaussian_nll_loss",
     "gelu",
     "gemm",
+    "hinge_loss",
+    "huber_loss",
     "interpolate",
+    "kl_div",
+    "l1_loss",
     "leaky_relu",
     "linear",
     "log",
@@ -90,16 +102,19 @@ __all__ = [
     "minimum",
     "mse_loss",
     "mul",
+    "multi_margin_loss",
     "neg",
     "nll_loss",
     "pad",
     "permute",
     "pixel_shuffle",
     "pixel_unshuffle",
+    "poisson_nll_loss",
     "pow",
     "relu",
     "reshape",
     "sigmoid",
+    "smooth_l1_loss",
     "softmax",
     "sqrt",
     "squeeze",
@@ -109,6 +124,7 @@ __all__ = [
     "tanh",
     "to_nhwc",
     "transpose",
+    "triplet_margin_loss",
     "unflatten",
     "unsqueeze",
     "upsample",

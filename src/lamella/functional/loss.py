@@ -1,32 +1,20 @@
-"""cross_entropy, nll_loss, mse_loss."""
+"""cross_entropy and nll_loss: losses of classes."""
 
 from __future__ import annotations
 
-import warnings
 from typing import Any
 
 import numpy as np
 
-from lamella.functional._broadcast import unbroadcast
+from lamella.functional._pointwise import reduction_of
 from lamella.functional.softmax import as_operand, classes_last, rows_of
 from lamella.layout import operand, same_dtype
 from lamella.problems import SoftmaxProblem
-from lamella.problems.softmax import REDUCTIONS
 from lamella.registry import select
 from lamella.tensor import Operation, apply
 
 
-def reduction_of(name: str, reduction: str, size_average: bool | None, reduce: bool | None) -> str:
-    """The reduction, also from PyTorch's two deprecated flags."""
-    if size_average is not None or reduce is not None:
-        reduction = "none" if reduce is False else "sum" if size_average is False else "mean"
-        warnings.warn(f"{name}: size_average and reduce are deprecated; use reduction={reduction!r}", DeprecationWarning, stacklevel=3)
-    if reduction not in REDUCTIONS:
-        raise ValueError(f"{name}: reduction must be one of {', '.join(REDUCTIONS)}, got {reduction!r}")
-    return reduction
-
-
-def check_labels(name: str, target: np.ndarray, classes: int, ignore_index: int) -> np.ndarray:
+def check_labels(name: str, target: np.ndarray, classes: int, ignore_index: int | None) -> np.ndarray:
     """Labels as contiguous int64; one that is neither a class nor `ignore_index` is refused."""
     labels = np.ascontiguousarray(target, np.int64)
     # seen as unsigned, a negative label is large: one pass finds both ends
@@ -35,14 +23,15 @@ def check_labels(name: str, target: np.ndarray, classes: int, ignore_index: int)
         if wrong.any():
             at = tuple(int(i) for i in np.argwhere(wrong)[0])
             place = at[0] if len(at) == 1 else at
+            besides = "" if ignore_index is None else f" (or ignore_index = {ignore_index})"
             raise ValueError(
-                f"{name}: expected labels in [0, {classes - 1}] for {classes} classes (or ignore_index = {ignore_index}), "
+                f"{name}: expected labels in [0, {classes - 1}] for {classes} classes{besides}, "
                 f"got {int(labels[at])} at position {place}; {int(wrong.sum())} of {labels.size} labels are out of range"
             )
     return labels
 
 
-def _logits(name: str, x: np.ndarray) -> tuple[np.ndarray, int]:
+def logits_last(name: str, x: np.ndarray) -> tuple[np.ndarray, int]:
     """The input with its classes last, and the axis they came from."""
     if x.ndim == 0:
         raise ValueError(f"{name}: expected input of shape (C,), (N, C) or (N, C, d1, ...), got a single number")
@@ -50,7 +39,7 @@ def _logits(name: str, x: np.ndarray) -> tuple[np.ndarray, int]:
     return classes_last(operand(x, name), dim), dim
 
 
-def _class_weight(name: str, weight: np.ndarray | None, x: np.ndarray, classes: int) -> np.ndarray | None:
+def class_weight(name: str, weight: np.ndarray | None, x: np.ndarray, classes: int) -> np.ndarray | None:
     if weight is None:
         return None
     weight = operand(weight, name, "weight")
@@ -60,7 +49,7 @@ def _class_weight(name: str, weight: np.ndarray | None, x: np.ndarray, classes: 
     return np.ascontiguousarray(weight)
 
 
-def _labels(name: str, x: np.ndarray, dim: int, target: np.ndarray, ignore_index: int) -> np.ndarray:
+def labels_of(name: str, x: np.ndarray, dim: int, target: np.ndarray, ignore_index: int | None) -> np.ndarray:
     """The checked labels of an input as the user gave it."""
     shape = x.shape[:dim] + x.shape[dim + 1 :]
     if target.dtype.kind not in "iu":
@@ -90,9 +79,9 @@ def _cross_entropy(
     x: np.ndarray, target: np.ndarray, weight: np.ndarray | None, reduction: str, ignore_index: int, label_smoothing: float
 ) -> tuple[np.ndarray, Any]:
     name = "cross_entropy"
-    last, dim = _logits(name, x)
+    last, dim = logits_last(name, x)
     soft = target.shape == x.shape and target.dtype.kind not in "iu"
-    weight = _class_weight(name, weight, last, x.shape[dim])
+    weight = class_weight(name, weight, last, x.shape[dim])
     shape = last.shape[:-1]
     p = _problem(last, shape, reduction, ignore_index, label_smoothing)
     loss = np.empty(p.rows if reduction == "none" else 1, p.dtype)
@@ -103,7 +92,7 @@ def _cross_entropy(
         select("softmax", "cross_entropy_soft_forward", p)(p, last, target, weight, loss, stats)
         total = None
     else:
-        target = _labels(name, x, dim, target, ignore_index)
+        target = labels_of(name, x, dim, target, ignore_index)
         total = np.empty(1)
         select("softmax", "cross_entropy_forward", p)(p, last, target.reshape(-1), weight, loss, stats, total)
     return _finished(loss, reduction, shape), (p, dim, last, target, weight, stats, total, x if np.may_share_memory(last, x) else None)
@@ -143,6 +132,7 @@ def cross_entropy(
     reduce: bool | None = None,
     reduction: str = "mean",
     label_smoothing: float = 0.0,
+    smoothing_over: str = "all",
 ) -> Any:
     """The cross entropy between logits and classes, fused: no softmax is stored.
 
@@ -159,7 +149,10 @@ def cross_entropy(
     reduction : {"mean", "sum", "none"}
         "mean" divides by the sum of the weights of the labels that count; for probabilities, by the number of rows.
     label_smoothing : float in [0, 1]
-        The share of the target that is spread evenly over all classes.
+        The share of the target that is spread evenly.
+    smoothing_over : {"all", "others"}
+        Over all K classes, as in PyTorch and Keras (the right one has 1 - label_smoothing + label_smoothing / K), or over the K - 1 others
+        (it has 1 - label_smoothing), as some courses define it.
     size_average, reduce
         Deprecated in PyTorch; use reduction.
 
@@ -188,7 +181,12 @@ def cross_entropy(
     reduction = reduction_of("cross_entropy", reduction, size_average, reduce)
     if not 0 <= label_smoothing <= 1:
         raise ValueError(f"cross_entropy: label_smoothing must be in [0, 1], got {label_smoothing}")
+    if smoothing_over not in ("all", "others"):
+        raise ValueError(f"cross_entropy: smoothing_over must be 'all' or 'others', got {smoothing_over!r}")
     inputs = (as_operand(input), as_operand(target), None if weight is None else as_operand(weight))
+    if smoothing_over == "others" and label_smoothing:
+        classes = inputs[0].shape[min(inputs[0].ndim - 1, 1)] if inputs[0].ndim else 0
+        label_smoothing *= classes / (classes - 1) if classes > 1 else 0
     return apply(_CROSS_ENTROPY, inputs, reduction, int(ignore_index), float(label_smoothing))
 
 
@@ -196,9 +194,9 @@ def cross_entropy(
 
 
 def _nll(x: np.ndarray, target: np.ndarray, weight: np.ndarray | None, reduction: str, ignore_index: int) -> tuple[np.ndarray, Any]:
-    last, dim = _logits("nll_loss", x)
-    target = _labels("nll_loss", x, dim, target, ignore_index)
-    weight = _class_weight("nll_loss", weight, last, x.shape[dim])
+    last, dim = logits_last("nll_loss", x)
+    target = labels_of("nll_loss", x, dim, target, ignore_index)
+    weight = class_weight("nll_loss", weight, last, x.shape[dim])
     shape = last.shape[:-1]
     p = _problem(last, shape, reduction, ignore_index, 0.0)
     loss, total = np.empty(p.rows if reduction == "none" else 1, p.dtype), np.empty(1)
@@ -255,69 +253,3 @@ def nll_loss(
     reduction = reduction_of("nll_loss", reduction, size_average, reduce)
     inputs = (as_operand(input), as_operand(target), None if weight is None else as_operand(weight))
     return apply(_NLL, inputs, reduction, int(ignore_index))
-
-
-# mean squared error: elementwise and bound by memory, so NumPy's ufuncs do
-
-
-def _mse(x: np.ndarray, target: np.ndarray, reduction: str) -> tuple[np.ndarray, Any]:
-    x, target = operand(x, "mse_loss"), operand(target, "mse_loss", "target")
-    dtype = same_dtype("mse_loss", input=x, target=target)
-    d = np.asarray(x - target)
-    out = d * d
-    if reduction != "none":
-        total = out.sum(dtype=np.float64)
-        with np.errstate(invalid="ignore", over="ignore"):
-            out = np.asarray(total / d.size if reduction == "mean" and d.size else np.nan if reduction == "mean" else total).astype(dtype)
-    return np.asarray(out), (d, reduction, x.shape, target.shape)
-
-
-def _mse_backward(saved: Any, g: np.ndarray, needs: tuple[bool, ...]) -> tuple[np.ndarray | None, ...]:
-    d, reduction, shape, target_shape = saved
-    scale = np.asarray(2 * g / d.size if reduction == "mean" and d.size else 2 * g).astype(d.dtype)
-    dx = np.asarray(d * scale)
-    return unbroadcast(dx, shape) if needs[0] else None, unbroadcast(np.asarray(-dx), target_shape) if needs[1] else None
-
-
-_MSE = Operation("mse_loss", _mse, _mse_backward)
-
-
-def mse_loss(input: Any, target: Any, size_average: bool | None = None, reduce: bool | None = None, reduction: str = "mean") -> Any:
-    """The squared difference (input - target)^2, averaged, summed or element by element.
-
-    Parameters
-    ----------
-    input, target : array or Tensor of one dtype, float32 or float64, and one shape
-        Shapes that differ are broadcast, with a warning: it is rarely what was meant.
-    reduction : {"mean", "sum", "none"}
-    size_average, reduce
-        Deprecated in PyTorch; use reduction.
-
-    Returns
-    -------
-    array or Tensor, shape () or, with reduction="none", the broadcast shape
-
-    Raises
-    ------
-    ValueError
-        The shapes do not fit; a wrong reduction.
-    TypeError
-        Mixed dtypes, or neither float32 nor float64.
-
-    Examples
-    --------
-    >>> mse_loss(np.array([1.0, 3.0]), np.array([1.0, 1.0]))
-    array(2.)
-    """
-    reduction = reduction_of("mse_loss", reduction, size_average, reduce)
-    input, target = as_operand(input), as_operand(target)
-    if input.shape != target.shape:
-        try:
-            shape = np.broadcast_shapes(input.shape, target.shape)
-        except ValueError:
-            raise ValueError(f"mse_loss: expected input and target of one shape, got {input.shape} and {target.shape}") from None
-        warnings.warn(
-            f"mse_loss: input of shape {input.shape} and target of shape {target.shape} are broadcast to {shape}; reshape one of them",
-            stacklevel=2,
-        )
-    return apply(_MSE, (input, target), reduction)

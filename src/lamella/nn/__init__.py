@@ -9,7 +9,11 @@ from lamella.nn.conv import Conv1d, Conv2d, Conv3d, ConvTranspose1d, ConvTranspo
 from lamella.nn.dropout import Dropout
 from lamella.nn.flatten import Add, Concat, Flatten, Permute, Reshape, Unflatten
 from lamella.nn.linear import Identity, Linear
-from lamella.nn.loss import CrossEntropyLoss, MSELoss, NLLLoss
+from lamella.nn.loss import CrossEntropyLoss, MultiMarginLoss, NLLLoss
+from lamella.nn.loss_binary import BCELoss, BCEWithLogitsLoss, HingeLoss
+from lamella.nn.loss_embedding import CosineEmbeddingLoss, TripletMarginLoss
+from lamella.nn.loss_likelihood import GaussianNLLLoss, KLDivLoss, PoissonNLLLoss
+from lamella.nn.loss_regression import HuberLoss, L1Loss, MSELoss, SmoothL1Loss
 from lamella.nn.module import Module, Parameter
 from lamella.nn.padding import (
     CircularPad1d,
@@ -40,6 +44,8 @@ __all__ = [
     "Add",
     "AvgPool1d",
     "AvgPool2d",
+    "BCELoss",
+    "BCEWithLogitsLoss",
     "BatchNorm1d",
     "BatchNorm2d",
     "BatchNorm3d",
@@ -55,11 +61,17 @@ __all__ = [
     "Conv3d",
     "ConvTranspose1d",
     "ConvTranspose2d",
+    "CosineEmbeddingLoss",
     "CrossEntropyLoss",
     "Dropout",
     "Flatten",
     "GELU",
+    "GaussianNLLLoss",
+    "HingeLoss",
+    "HuberLoss",
     "Identity",
+    "KLDivLoss",
+    "L1Loss",
     "LPPool1d",
     "LPPool2d",
     "LeakyReLU",
@@ -72,11 +84,13 @@ __all__ = [
     "MaxUnpool2d",
     "Module",
     "ModuleList",
+    "MultiMarginLoss",
     "NLLLoss",
     "Parameter",
     "Permute",
     "PixelShuffle",
     "PixelUnshuffle",
+    "PoissonNLLLoss",
     "ReLU",
     "ReflectionPad1d",
     "ReflectionPad2d",
@@ -87,8 +101,10 @@ __all__ = [
     "Reshape",
     "Sequential",
     "Sigmoid",
+    "SmoothL1Loss",
     "Softmax",
     "Tanh",
+    "TripletMarginLoss",
     "Unflatten",
     "Upsample",
     "ZeroPad1d",

@@ -1,17 +1,27 @@
-"""CrossEntropyLoss, NLLLoss and MSELoss."""
+"""CrossEntropyLoss, NLLLoss and MultiMarginLoss: losses of classes."""
 
 from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
 from lamella import functional as F
-from lamella.functional.loss import reduction_of
+from lamella.distributions import Categorical
+from lamella.functional._pointwise import reduction_of
+from lamella.nn._likelihood import Likelihood
 from lamella.nn.module import Module
 
-__all__ = ["CrossEntropyLoss", "MSELoss", "NLLLoss"]
+__all__ = ["CrossEntropyLoss", "MultiMarginLoss", "NLLLoss"]
 
 
-class CrossEntropyLoss(Module):
+def _categorical(log_probs: Any) -> Categorical:
+    """Of log-probabilities (C,), (N, C) or (N, C, d1, ...)."""
+    p = np.exp(log_probs)
+    return Categorical(np.moveaxis(p, 1, -1) if p.ndim > 2 else p)
+
+
+class CrossEntropyLoss(Likelihood):
     """The cross entropy between logits and classes.
 
     Parameters
@@ -22,6 +32,8 @@ class CrossEntropyLoss(Module):
         A label that does not count.
     reduction : {"mean", "sum", "none"}
     label_smoothing : float in [0, 1]
+    smoothing_over : {"all", "others"}
+        Whether the right class shares in what smoothing takes from it (PyTorch, Keras) or not (some courses).
     size_average, reduce
         Deprecated in PyTorch; use reduction.
 
@@ -47,20 +59,31 @@ class CrossEntropyLoss(Module):
         reduce: bool | None = None,
         reduction: str = "mean",
         label_smoothing: float = 0.0,
+        smoothing_over: str = "all",
     ):
         super().__init__()
         self.register_buffer("weight", weight)
         self.ignore_index = ignore_index
         self.reduction = reduction_of("CrossEntropyLoss", reduction, size_average, reduce)
         self.label_smoothing = label_smoothing
+        self.smoothing_over = smoothing_over
 
     def forward(self, input: Any, target: Any) -> Any:
         return F.cross_entropy(
-            input, target, self.weight, ignore_index=self.ignore_index, reduction=self.reduction, label_smoothing=self.label_smoothing
+            input,
+            target,
+            self.weight,
+            ignore_index=self.ignore_index,
+            reduction=self.reduction,
+            label_smoothing=self.label_smoothing,
+            smoothing_over=self.smoothing_over,
         )
 
+    def distribution(self, outputs: Any) -> Categorical:
+        return _categorical(F.log_softmax(outputs, min(outputs.ndim - 1, 1)))
 
-class NLLLoss(Module):
+
+class NLLLoss(Likelihood):
     """Minus the log-probability of the target class.
 
     Parameters
@@ -98,26 +121,65 @@ class NLLLoss(Module):
     def forward(self, input: Any, target: Any) -> Any:
         return F.nll_loss(input, target, self.weight, ignore_index=self.ignore_index, reduction=self.reduction)
 
+    def distribution(self, outputs: Any) -> Categorical:
+        return _categorical(outputs)
 
-class MSELoss(Module):
-    """The squared difference, averaged, summed or element by element.
+
+class MultiMarginLoss(Module):
+    """The multi-class hinge loss: the sum over the other classes j of max(0, margin + x_j - x_y)^p.
 
     Parameters
     ----------
+    p : {1, 2}
+    margin : float
+    weight : array or Tensor, shape (C,), optional
+        Of each class; a buffer of the module.
     reduction : {"mean", "sum", "none"}
+    normalize_classes : bool
+        Divide by C, as PyTorch does; False sums, as courses do (Weston and Watkins).
+    hardest : bool
+        Only the worst violation counts (Crammer and Singer).
     size_average, reduce
         Deprecated in PyTorch; use reduction.
 
     Examples
     --------
     >>> import lamella
-    >>> MSELoss()(lamella.tensor([1.0, 3.0]), lamella.tensor([1.0, 1.0]))
-    tensor(2.)
+    >>> MultiMarginLoss(normalize_classes=False)(np.array([[3.2, 5.1, -1.7]]), np.array([0])).round(4)
+    np.float64(2.9)
     """
 
-    def __init__(self, size_average: bool | None = None, reduce: bool | None = None, reduction: str = "mean"):
+    weight: Any
+
+    def __init__(
+        self,
+        p: int = 1,
+        margin: float = 1.0,
+        weight: Any = None,
+        size_average: bool | None = None,
+        reduce: bool | None = None,
+        reduction: str = "mean",
+        normalize_classes: bool = True,
+        hardest: bool = False,
+    ):
         super().__init__()
-        self.reduction = reduction_of("MSELoss", reduction, size_average, reduce)
+        if p not in (1, 2):
+            raise ValueError(f"MultiMarginLoss: p must be 1 or 2, got {p}")
+        self.p = p
+        self.margin = margin
+        self.register_buffer("weight", weight)
+        self.reduction = reduction_of("MultiMarginLoss", reduction, size_average, reduce)
+        self.normalize_classes = normalize_classes
+        self.hardest = hardest
 
     def forward(self, input: Any, target: Any) -> Any:
-        return F.mse_loss(input, target, reduction=self.reduction)
+        return F.multi_margin_loss(
+            input,
+            target,
+            self.p,
+            self.margin,
+            self.weight,
+            reduction=self.reduction,
+            normalize_classes=self.normalize_classes,
+            hardest=self.hardest,
+        )
