@@ -208,11 +208,34 @@ LM_INLINE lm_vec lm_permute(lm_vec v, lm_vec index) { return (lm_vec)_mm256_perm
 LM_INLINE lm_vec lm_permute(lm_vec v, lm_vec index) { lm_vec r; for (int i = 0; i < LM_VF; i++) r[i] = v[((lm_veci)index)[i]]; return r; }
 #endif
 
-/* Sum and maximum over the lanes, always in the same order. */
-LM_INLINE float lm_hsum_f(lm_vec v) { for (int w = LM_VF / 2; w; w /= 2) for (int i = 0; i < w; i++) v[i] += v[i + w]; return v[0]; }
-LM_INLINE double lm_hsum_d(lm_vec x) { lm_vecd v = (lm_vecd)x; for (int w = LM_VD / 2; w; w /= 2) for (int i = 0; i < w; i++) v[i] += v[i + w]; return v[0]; }
-LM_INLINE float lm_hmax_f(lm_vec v) { for (int w = LM_VF / 2; w; w /= 2) for (int i = 0; i < w; i++) v[i] = v[i] > v[i + w] ? v[i] : v[i + w]; return v[0]; }
-LM_INLINE double lm_hmax_d(lm_vec x) { lm_vecd v = (lm_vecd)x; for (int w = LM_VD / 2; w; w /= 2) for (int i = 0; i < w; i++) v[i] = v[i] > v[i + w] ? v[i] : v[i + w]; return v[0]; }
+/* A shuffle whose lanes are constants. */
+#if defined(__clang__)
+#define LM_PICK(INDEX, a, b, ...) __builtin_shufflevector(a, b, __VA_ARGS__)
+#else
+#define LM_PICK(INDEX, a, b, ...) __builtin_shuffle(a, b, (INDEX){__VA_ARGS__})
+#endif
+
+/* Sum and maximum over the lanes, always in the same order: lanes l and l ^ b exchange their values, the farthest first. */
+#if LM_VF == 16
+#define LM_EXCHANGED(b) \
+    0 ^ (b), 1 ^ (b), 2 ^ (b), 3 ^ (b), 4 ^ (b), 5 ^ (b), 6 ^ (b), 7 ^ (b), 8 ^ (b), 9 ^ (b), 10 ^ (b), 11 ^ (b), 12 ^ (b), 13 ^ (b), 14 ^ (b), 15 ^ (b)
+#elif LM_VF == 8
+#define LM_EXCHANGED(b) 0 ^ (b), 1 ^ (b), 2 ^ (b), 3 ^ (b), 4 ^ (b), 5 ^ (b), 6 ^ (b), 7 ^ (b)
+#else
+#define LM_EXCHANGED(b) 0 ^ (b), 1 ^ (b), 2 ^ (b), 3 ^ (b)
+#endif
+#define LM_FOLD(op, v, b) v = op(v, LM_PICK(lm_veci, v, v, LM_EXCHANGED(b)))
+#if LM_VF == 16
+#define LM_FOLD_PAIRS(op, v) LM_FOLD(op, v, 8); LM_FOLD(op, v, 4); LM_FOLD(op, v, 2)
+#elif LM_VF == 8
+#define LM_FOLD_PAIRS(op, v) LM_FOLD(op, v, 4); LM_FOLD(op, v, 2)
+#else
+#define LM_FOLD_PAIRS(op, v) LM_FOLD(op, v, 2)
+#endif
+LM_INLINE float lm_hsum_f(lm_vec v) { LM_FOLD_PAIRS(lm_add_f, v); LM_FOLD(lm_add_f, v, 1); return v[0]; }
+LM_INLINE float lm_hmax_f(lm_vec v) { LM_FOLD_PAIRS(lm_max_f, v); LM_FOLD(lm_max_f, v, 1); return v[0]; }
+LM_INLINE double lm_hsum_d(lm_vec v) { LM_FOLD_PAIRS(lm_add_d, v); return ((lm_vecd)v)[0]; }
+LM_INLINE double lm_hmax_d(lm_vec v) { LM_FOLD_PAIRS(lm_max_d, v); return ((lm_vecd)v)[0]; }
 
 /* Exponents. Adding LM_ROUND to |x| < 2^22 (2^51) rounds x to the nearest integer and leaves it in the low bits of the sum.
  * lm_scale(v, n) = v * 2^n for a whole number |n| < 250 (2000), rounded once; without AVX-512 in two steps, as 2^n itself may be out of range. */

@@ -6,12 +6,6 @@
 #define LAMELLA_TRANSPOSE_H
 #include "simd.h"
 
-#if defined(__clang__)
-#define LM_PICK(INDEX, a, b, ...) __builtin_shufflevector(a, b, __VA_ARGS__)
-#else
-#define LM_PICK(INDEX, a, b, ...) __builtin_shuffle(a, b, (INDEX){__VA_ARGS__})
-#endif
-
 /* Lane l of the new upper row (LO) and lower row (HI), as a lane of the old pair; w lanes in a row. */
 #define LM_LO(l, b, w) (((l) & (b)) ? (w) + ((l) ^ (b)) : (l))
 #define LM_HI(l, b, w) (((l) & (b)) ? (w) + (l) : (l) ^ (b))

@@ -26,6 +26,7 @@ cnp.import_array()
 
 cdef enum:
     BLOCK = 8192        # elements of a task
+    CHAINS = 4          # independent maxima and sums of a row: one after the other, they would wait for each other
     NONE = 0
     SUM = 1
     MEAN = 2
@@ -67,13 +68,20 @@ cdef inline vec tail(real t, const real *x, i64 n, vec other) noexcept nogil:
 
 cdef inline real row_max(real t, const real *x, i64 n) noexcept nogil:
     cdef i64 i = 0
-    cdef vec m = v_set(<real>-INFINITY)
+    cdef int j
+    cdef vec m[CHAINS]
+    for j in range(CHAINS):
+        m[j] = v_set(<real>-INFINITY)
+    while i + CHAINS * lanes(t) <= n:
+        for j in range(CHAINS):
+            m[j] = v_max(t, m[j], v_load(x + i + j * lanes(t)))
+        i += CHAINS * lanes(t)
     while i + lanes(t) <= n:
-        m = v_max(t, m, v_load(x + i))
+        m[0] = v_max(t, m[0], v_load(x + i))
         i += lanes(t)
     if i < n:
-        m = v_max(t, m, tail(t, x + i, n - i, m))
-    return v_hmax(t, m)
+        m[1] = v_max(t, m[1], tail(t, x + i, n - i, m[1]))
+    return v_hmax(t, v_max(t, v_max(t, m[0], m[1]), v_max(t, m[2], m[3])))
 
 
 cdef inline real row_exp(real t, const real *x, i64 n, real m, real *out) noexcept nogil:
@@ -120,29 +128,37 @@ cdef inline void row_log(real t, const real *x, i64 n, real m, real logsum, real
         v_store_n(t, out + i, n - i, v_sub(t, v_sub(t, v_load_n(t, x + i, n - i), a), b))
 
 
+cdef inline vec product(real t, bint logarithm, vec g, vec y) noexcept nogil:
+    return g if logarithm else v_mul(t, g, y)
+
+
+cdef inline vec through(real t, bint logarithm, vec g, vec y, vec s) noexcept nogil:
+    return v_sub(t, g, v_mul(t, v_exp(t, y), s)) if logarithm else v_mul(t, y, v_sub(t, g, s))
+
+
 cdef inline void row_backward(real t, bint logarithm, const real *g, const real *y, i64 n, real *dx) noexcept nogil:
     cdef i64 i = 0
-    cdef i64 left
-    cdef vec s = v_zero()
-    cdef vec a
-    while i < n:
-        left = min(n - i, <i64>lanes(t))
-        a = v_load_n(t, g + i, left)
-        if not logarithm:
-            a = v_mul(t, a, v_load_n(t, y + i, left))
-        s = v_add(t, s, a)
+    cdef int j
+    cdef vec s[CHAINS]
+    cdef vec total
+    for j in range(CHAINS):
+        s[j] = v_zero()
+    while i + CHAINS * lanes(t) <= n:
+        for j in range(CHAINS):
+            s[j] = v_add(t, s[j], product(t, logarithm, v_load(g + i + j * lanes(t)), v_load(y + i + j * lanes(t))))
+        i += CHAINS * lanes(t)
+    while i + lanes(t) <= n:
+        s[0] = v_add(t, s[0], product(t, logarithm, v_load(g + i), v_load(y + i)))
         i += lanes(t)
-    s = v_set(<real>v_hsum(t, s))
+    if i < n:
+        s[1] = v_add(t, s[1], product(t, logarithm, v_load_n(t, g + i, n - i), v_load_n(t, y + i, n - i)))
+    total = v_set(<real>v_hsum(t, v_add(t, v_add(t, s[0], s[1]), v_add(t, s[2], s[3]))))
     i = 0
-    while i < n:
-        left = min(n - i, <i64>lanes(t))
-        a = v_load_n(t, y + i, left)
-        if logarithm:
-            a = v_sub(t, v_load_n(t, g + i, left), v_mul(t, v_exp(t, a), s))
-        else:
-            a = v_mul(t, a, v_sub(t, v_load_n(t, g + i, left), s))
-        v_store_n(t, dx + i, left, a)
+    while i + lanes(t) <= n:
+        v_store(dx + i, through(t, logarithm, v_load(g + i), v_load(y + i), total))
         i += lanes(t)
+    if i < n:
+        v_store_n(t, dx + i, n - i, through(t, logarithm, v_load_n(t, g + i, n - i), v_load_n(t, y + i, n - i), total))
 
 
 cdef inline vec smoothed(real t, Context *c, const real *q, const real *w, i64 i, i64 left) noexcept nogil:
