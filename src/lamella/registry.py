@@ -122,6 +122,13 @@ OPERATIONS: dict[str, Operation] = {
     ),
     "optimizer": Operation({"adam": "h g | | param m v vmax", "sgd": "h g | | param buf"}, rows("cy_flat", "nb_flat", "ref")),
     "pool2d": Operation({"forward": "x | out where", "backward": "g x out where | dx"}, rows("cy_last", "nb_last", "ref")),
+    "recurrent": Operation(
+        {
+            "forward": "w b h0 c0 steps | out kept cn | gates",
+            "backward": "g dcn w gates out kept h0 c0 steps | da dkept dh0 dc0",
+        },
+        rows("cy_rows", "nb_rows", "ref"),
+    ),
     "reorder": Operation({"forward": "x | out"}, rows("cy_blocked", "nb_blocked", "ref")),
     "softmax": Operation(
         {

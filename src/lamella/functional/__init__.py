@@ -14,6 +14,7 @@ from lamella.functional.elementwise import abs, add, clamp, div, exp, log, maxim
 from lamella.functional.elementwise import compare as compare  # for Tensor
 from lamella.functional.elementwise import contiguous as contiguous
 from lamella.functional.elementwise import to as to
+from lamella.functional.embedding import embedding
 from lamella.functional.linear import gemm, linear, matmul
 from lamella.functional.loss import cross_entropy, nll_loss
 from lamella.functional.loss_binary import binary_cross_entropy, binary_cross_entropy_with_logits, hinge_loss
@@ -24,6 +25,7 @@ from lamella.functional.normalization import batch_norm
 from lamella.functional.padding import pad
 from lamella.functional.pooling import adaptive_avg_pool2d, adaptive_max_pool2d, avg_pool2d, lp_pool2d, max_pool2d
 from lamella.functional.pooling1d import adaptive_avg_pool1d, adaptive_max_pool1d, avg_pool1d, lp_pool1d, max_pool1d
+from lamella.functional.recurrent import gru, gru_cell, lstm, lstm_cell, rnn_relu, rnn_relu_cell, rnn_tanh, rnn_tanh_cell
 from lamella.functional.reduce import argmax, argmin, max, mean, min, sum
 from lamella.functional.resize import interpolate, pixel_shuffle, pixel_unshuffle, upsample
 from lamella.functional.shape import (
@@ -72,6 +74,7 @@ __all__ = [
     "cross_entropy",
     "div",
     "dropout",
+    "embedding",
     "exp",
     "expand",
     "flatten",
@@ -79,6 +82,8 @@ __all__ = [
     "gaussian_nll_loss",
     "gelu",
     "gemm",
+    "gru",
+    "gru_cell",
     "hinge_loss",
     "huber_loss",
     "interpolate",
@@ -90,6 +95,8 @@ __all__ = [
     "log_softmax",
     "lp_pool1d",
     "lp_pool2d",
+    "lstm",
+    "lstm_cell",
     "matmul",
     "max",
     "max_pool1d",
@@ -113,6 +120,10 @@ __all__ = [
     "pow",
     "relu",
     "reshape",
+    "rnn_relu",
+    "rnn_relu_cell",
+    "rnn_tanh",
+    "rnn_tanh_cell",
     "sigmoid",
     "smooth_l1_loss",
     "softmax",

@@ -1,12 +1,13 @@
 """Layers and networks, with PyTorch's names."""
 
 from lamella import functional
-from lamella.nn import init
+from lamella.nn import init, utils
 from lamella.nn.activation import GELU, LeakyReLU, LogSoftmax, ReLU, Sigmoid, Softmax, Tanh
 from lamella.nn.batchnorm import BatchNorm1d, BatchNorm2d, BatchNorm3d
 from lamella.nn.container import ModuleList, Sequential
 from lamella.nn.conv import Conv1d, Conv2d, Conv3d, ConvTranspose1d, ConvTranspose2d
 from lamella.nn.dropout import Dropout
+from lamella.nn.embedding import Embedding
 from lamella.nn.flatten import Add, Concat, Flatten, Permute, Reshape, Unflatten
 from lamella.nn.linear import Identity, Linear
 from lamella.nn.loss import CrossEntropyLoss, MultiMarginLoss, NLLLoss
@@ -34,6 +35,7 @@ from lamella.nn.padding import (
 )
 from lamella.nn.pooling import AdaptiveAvgPool2d, AdaptiveMaxPool2d, AvgPool2d, LPPool2d, MaxPool2d
 from lamella.nn.pooling1d import AdaptiveAvgPool1d, AdaptiveMaxPool1d, AvgPool1d, LPPool1d, MaxPool1d, MaxUnpool1d, MaxUnpool2d
+from lamella.nn.recurrent import GRU, LSTM, RNN, GRUCell, LSTMCell, RNNCell
 from lamella.nn.resize import PixelShuffle, PixelUnshuffle, Upsample
 
 __all__ = [
@@ -64,8 +66,11 @@ __all__ = [
     "CosineEmbeddingLoss",
     "CrossEntropyLoss",
     "Dropout",
+    "Embedding",
     "Flatten",
     "GELU",
+    "GRU",
+    "GRUCell",
     "GaussianNLLLoss",
     "HingeLoss",
     "HuberLoss",
@@ -74,6 +79,8 @@ __all__ = [
     "L1Loss",
     "LPPool1d",
     "LPPool2d",
+    "LSTM",
+    "LSTMCell",
     "LeakyReLU",
     "Linear",
     "LogSoftmax",
@@ -91,6 +98,8 @@ __all__ = [
     "PixelShuffle",
     "PixelUnshuffle",
     "PoissonNLLLoss",
+    "RNN",
+    "RNNCell",
     "ReLU",
     "ReflectionPad1d",
     "ReflectionPad2d",
@@ -112,4 +121,5 @@ __all__ = [
     "ZeroPad3d",
     "functional",
     "init",
+    "utils",
 ]

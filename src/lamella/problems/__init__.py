@@ -9,6 +9,7 @@ from lamella.problems.gemm import GemmProblem
 from lamella.problems.integral import IntegralProblem
 from lamella.problems.optimizer import OptimizerProblem
 from lamella.problems.pool2d import Pool2dProblem
+from lamella.problems.recurrent import CELLS, RecurrentProblem
 from lamella.problems.reorder import ReorderProblem
 from lamella.problems.softmax import SoftmaxProblem
 
@@ -17,12 +18,14 @@ __all__ = [
     "ActivationProblem",
     "ArithmeticProblem",
     "BatchNormProblem",
+    "CELLS",
     "Conv2dProblem",
     "GemmProblem",
     "IntegralProblem",
     "OptimizerProblem",
     "Pool2dProblem",
     "Problem",
+    "RecurrentProblem",
     "ReorderProblem",
     "SoftmaxProblem",
 ]

@@ -1,6 +1,6 @@
 """The cases that tests and benchmarks share: one module, one ROW, per operation."""
 
-from lamella.testing.cases import activation, arithmetic, batchnorm, conv2d, gemm, integral, optimizer, pool2d, reorder, softmax
+from lamella.testing.cases import activation, arithmetic, batchnorm, conv2d, gemm, integral, optimizer, pool2d, recurrent, reorder, softmax
 from lamella.testing.cases.base import DTYPE, Row, summed, values
 
 ROWS: dict[str, Row] = {
@@ -12,6 +12,7 @@ ROWS: dict[str, Row] = {
     "integral": integral.ROW,
     "optimizer": optimizer.ROW,
     "pool2d": pool2d.ROW,
+    "recurrent": recurrent.ROW,
     "reorder": reorder.ROW,
     "softmax": softmax.ROW,
 }

@@ -1,0 +1,5 @@
+"""Helpers for networks."""
+
+from lamella.nn.utils import rnn
+
+__all__ = ["rnn"]
