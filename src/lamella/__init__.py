@@ -54,7 +54,7 @@ set_num_threads(_default_num_threads())
 _register_threadpoolctl()
 
 # imported when first used: together they cost more than the rest of the package
-_LAZY_MODULES = ("data", "distributions", "models", "serialization", "train", "tuning", "vision")
+_LAZY_MODULES = ("data", "distributions", "estimators", "models", "serialization", "train", "tuning", "vision")
 _LAZY = {
     "save": "serialization",
     "load": "serialization",

@@ -23,6 +23,7 @@ from lamella.functional.loss_margin import cosine_embedding_loss, multi_margin_l
 from lamella.functional.loss_regression import huber_loss, l1_loss, mse_loss, smooth_l1_loss
 from lamella.functional.normalization import batch_norm
 from lamella.functional.padding import pad
+from lamella.functional.penalty import l1_penalty, l2_penalty
 from lamella.functional.pooling import adaptive_avg_pool2d, adaptive_max_pool2d, avg_pool2d, lp_pool2d, max_pool2d
 from lamella.functional.pooling1d import adaptive_avg_pool1d, adaptive_max_pool1d, avg_pool1d, lp_pool1d, max_pool1d
 from lamella.functional.recurrent import gru, gru_cell, lstm, lstm_cell, rnn_relu, rnn_relu_cell, rnn_tanh, rnn_tanh_cell
@@ -45,6 +46,7 @@ from lamella.functional.shape import (
 )
 from lamella.functional.shape import getitem as getitem
 from lamella.functional.softmax import log_softmax, softmax
+from lamella.functional.step import heaviside
 from lamella.functional.unpooling import max_unpool1d, max_unpool2d
 from lamella.tensor import bind_functional as _bind
 
@@ -84,11 +86,14 @@ __all__ = [
     "gemm",
     "gru",
     "gru_cell",
+    "heaviside",
     "hinge_loss",
     "huber_loss",
     "interpolate",
     "kl_div",
     "l1_loss",
+    "l1_penalty",
+    "l2_penalty",
     "leaky_relu",
     "linear",
     "log",

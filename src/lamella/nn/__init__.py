@@ -33,9 +33,11 @@ from lamella.nn.padding import (
     ZeroPad2d,
     ZeroPad3d,
 )
+from lamella.nn.perceptron import Perceptron, PerceptronReport, Step
 from lamella.nn.pooling import AdaptiveAvgPool2d, AdaptiveMaxPool2d, AvgPool2d, LPPool2d, MaxPool2d
 from lamella.nn.pooling1d import AdaptiveAvgPool1d, AdaptiveMaxPool1d, AvgPool1d, LPPool1d, MaxPool1d, MaxUnpool1d, MaxUnpool2d
 from lamella.nn.recurrent import GRU, LSTM, RNN, GRUCell, LSTMCell, RNNCell
+from lamella.nn.regularization import RegularizedLoss
 from lamella.nn.resize import PixelShuffle, PixelUnshuffle, Upsample
 
 __all__ = [
@@ -94,6 +96,8 @@ __all__ = [
     "MultiMarginLoss",
     "NLLLoss",
     "Parameter",
+    "Perceptron",
+    "PerceptronReport",
     "Permute",
     "PixelShuffle",
     "PixelUnshuffle",
@@ -104,6 +108,7 @@ __all__ = [
     "ReflectionPad1d",
     "ReflectionPad2d",
     "ReflectionPad3d",
+    "RegularizedLoss",
     "ReplicationPad1d",
     "ReplicationPad2d",
     "ReplicationPad3d",
@@ -112,6 +117,7 @@ __all__ = [
     "Sigmoid",
     "SmoothL1Loss",
     "Softmax",
+    "Step",
     "Tanh",
     "TripletMarginLoss",
     "Unflatten",

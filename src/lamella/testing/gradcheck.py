@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from lamella.nn.module import Module
 from lamella.tensor import Tensor, no_grad
 
 __all__ = ["gradcheck", "numeric_gradient"]
@@ -85,6 +86,24 @@ def _flat(arrays: list[np.ndarray]) -> np.ndarray:
     return np.concatenate([np.ravel(a) for a in arrays]) if arrays else np.empty(0)
 
 
+def _with_parameters(module: Module, inputs: list[Any]) -> tuple[Callable[..., Any], list[Any]]:
+    """A function of a module's inputs and parameters, and what to call it with."""
+    places = [(m, name, p) for m in module.modules() for name, p in m._parameters.items() if p is not None and p.requires_grad]
+    own = list({id(p): p for *_, p in places}.values())
+
+    def call(*given: Any) -> Any:
+        stands_for = {id(p): value for p, value in zip(own, given[len(inputs) :])}
+        try:
+            for m, name, p in places:
+                m._parameters[name] = stands_for[id(p)]
+            return module(*given[: len(inputs)])
+        finally:
+            for m, name, p in places:
+                m._parameters[name] = p
+
+    return call, [*inputs, *own]
+
+
 def gradcheck(
     fn: Callable[..., Any],
     inputs: Any,
@@ -100,8 +119,8 @@ def gradcheck(
 
     Parameters
     ----------
-    fn : callable
-        Takes the inputs, returns a Tensor or several; the same numbers every time.
+    fn : callable or Module
+        Takes the inputs, returns a Tensor or several; the same numbers every time. Of a Module, all parameters are checked as well.
     inputs : Tensor or sequence
         Those that require a gradient must be float64; they are checked. Others are passed on.
     eps : float
@@ -133,7 +152,11 @@ def gradcheck(
     >>> x = lamella.randn(3, 4, dtype="float64", requires_grad=True)
     >>> gradcheck(lambda x: (x * x).sum(0), [x])
     True
+    >>> gradcheck(lamella.nn.Linear(4, 2, dtype="float64"), x)
+    True
     """
+    if isinstance(fn, Module):
+        fn, inputs = _with_parameters(fn, [inputs] if isinstance(inputs, Tensor) else list(inputs))
     arguments = [inputs] if isinstance(inputs, Tensor) else list(inputs)
     checked = [i for i, x in enumerate(arguments) if isinstance(x, Tensor) and x.requires_grad]
     if not checked:

@@ -2,7 +2,22 @@
 
 from lamella.train import metrics, plots
 from lamella.train.callbacks import Callback, EarlyStopping
+from lamella.train.decomposition import BiasVariance, bias_variance
+from lamella.train.descent import Descent, gradient_descent
 from lamella.train.metrics import accuracy, confusion_matrix
 from lamella.train.trainer import Interrupted, Trainer
 
-__all__ = ["Callback", "EarlyStopping", "Interrupted", "Trainer", "accuracy", "confusion_matrix", "metrics", "plots"]
+__all__ = [
+    "BiasVariance",
+    "Callback",
+    "Descent",
+    "EarlyStopping",
+    "Interrupted",
+    "Trainer",
+    "accuracy",
+    "bias_variance",
+    "confusion_matrix",
+    "gradient_descent",
+    "metrics",
+    "plots",
+]
