@@ -36,7 +36,7 @@
 
 #define LM_MAX_THREADS 256
 #define LM_SPIN_NS 20000
-#define LM_GRAIN_NS 5000 /* single-thread time that is worth one more thread */
+#define LM_GRAIN_NS 10000 /* single-thread time that is worth one more thread */
 
 typedef void (*lm_task)(void *ctx, int64_t task, int64_t slot);
 
