@@ -291,10 +291,32 @@ def training() -> Cases:
     }
 
 
+def recurrent() -> Cases:
+    """Training steps on images read row by row: 28 steps of 28 features, hidden 128, batch 64."""
+
+    def build(kind: str) -> Callable[[Any, Any], Any]:
+        def made(nn: Any, relu: Any) -> Any:
+            class Net(nn.Module):
+                def __init__(self) -> None:
+                    super().__init__()
+                    self.rnn, self.head = getattr(nn, kind)(28, 128, batch_first=True), nn.Linear(128, 10)
+
+                def forward(self, x: Any) -> Any:
+                    return self.head(self.rnn(x[:, 0])[0][:, -1])
+
+            return Net()
+
+        return made
+
+    gates = {"RNN": 1, "LSTM": 4, "GRU": 3}
+    return {f"{kind} b64 28x28-128": Training(build(kind), 64, 28 * 2 * n * 128 * (28 + 128)) for kind, n in gates.items()}
+
+
 SUITES: dict[str, Callable[[], Cases]] = {
     "gemm-square": gemm_square, "gemm-small": gemm_small, "conv3x3": conv3x3, "conv-other": conv_other, "conv-lenet": conv_lenet,
     "conv-grouped": conv_grouped, "batchnorm": batchnorm, "pool": pool, "softmax": softmax_loss, "activation": activation,
     "optimizer": optimizer, "overhead": overhead, "denormal": denormal, "training": training,
+    "recurrent": recurrent,
 }  # fmt: skip
 
 
@@ -332,6 +354,7 @@ BARS: dict[str, list[Bar]] = {
     "softmax": [Bar("mean", 1.5), Bar("least", 1)],
     "activation": [Bar("mean", 1.5), Bar("least", 1), Bar("copy", 0.7)],
     "optimizer": [Bar("least", 1, "resnet18"), Bar("copy", 0.8, "resnet18")],
+    "recurrent": [Bar("least", 1.3)],
     "overhead": [Bar("least", 1 / 0.6)],
     "denormal": [Bar("least", 1 / 1.1)],
 }
