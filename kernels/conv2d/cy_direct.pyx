@@ -17,6 +17,8 @@ Tile     forward, backward_input                          backward_weight
 Loops    tasks: as many images, rows of one, or pixels of a long row as stay in L2 x blocks of panels
          panels of nr channels           the panel of weights streams from L2
          images, rows, tiles of the row, taps, depth
+         Few pixels under large weights: tasks are panels, which pack their weights into L2 and use them up there; all images pass by, padded once
+         beforehand. The residues of backward_input share the packed panel.
          backward_weight: tasks are chunks of (image, band) x blocks of panels with a private dw each, summed in order afterwards.
 Edges    tiles have exactly the rows they need; the last panel is padded (weights) or masked (g). Where the gradient of a strided 1 x 1 filter is
          zero, a band's task zeroes it before it writes the pixels between.
@@ -26,23 +28,31 @@ Loses    to cy_im2col for large weights (dw leaves L2, and is run through for ev
 After    Zhang, Franchetti, Low, ICML 2018 (no packing of the image); Georganas et al., SC18, arXiv:1808.05567 (batch-reduce tiles).
 """
 cimport numpy as cnp
+from libc.stdlib cimport free, malloc
 from libc.string cimport memset
 
-from lamella.kernels._common.pool cimport parallel_for
+from lamella.kernels._common.pool cimport ANY_SLOTS, parallel_for
 from lamella.kernels._common.simd cimport LM_MR, LM_NV, LM_VB, lanes
 from lamella.kernels._common.tile cimport BIAS_COLUMN, Epilogue, pair_fits, pair_run, plain, tile_run
 from lamella.kernels._common.types cimport i64, real
 from lamella.kernels.conv2d.gather cimport (
-    CHUNKS, PRIVATE, UNITS, Gather, bring, bring_slices, ceil_div, plan_bands, see_source, set_bands, source_row, source_rows,
+    CHUNKS, GROUPS, KH, KW, PRIVATE, SH, SW, UNITS, Gather, aligned, bring, bring_slices, ceil_div, epilogue, plan_bands, see_source, set_bands,
+    source_row, source_rows,
 )
 from lamella.kernels.conv2d.panels cimport (
-    Panels, add_pixels, channels_tile, fill_rows, pack_panels, run_backward_input, run_backward_weight, run_forward, scratch_of, sum_panels,
+    Panels, add_pixels, channels_tile, fill_rows, first_gather, open_pass, pack_panels, pack_weights, residue, run_backward_input, run_backward_weight,
+    run_forward, scratch_of, sum_panels, tables_bytes,
 )
 
 cnp.import_array()
 
 cdef enum:
     SOURCE = 384 * 1024     # bytes that a task reads of images: with a panel of weights, inside L2
+    PANEL = 640 * 1024      # bytes of a panel of weights that stays in L2 while all images pass
+    FEW = 4 << 20           # bytes of those images at most
+    LARGE = 1 << 20         # bytes of weights from which that pays
+    PARTS = 4               # gathers that share a panel at most
+
 
 cdef struct Direct:
     Panels d
@@ -51,6 +61,15 @@ cdef struct Direct:
     bint sliced                     # bands are copied group by group
     i64 pixel                       # elements from pixel to pixel of a band
     i64 images                      # of a task
+
+
+cdef struct Few:
+    Direct part[PARTS]
+    i64 parts
+    Gather source                   # all that the parts read of an image is one band of it
+    i64 panel_bytes
+    bint fill                       # some pixels of dst belong to no part
+    char *panels                    # of slot 0
 
 
 cdef void see_runs(Direct *d) noexcept nogil:
@@ -317,6 +336,43 @@ cdef void chunk_task(real t, Direct *d, i64 task, i64 slot) noexcept nogil:
                 add_pixels(t, c + v.k * nr, n, g, rows, v.dst_row, columns, v.dst_column)
 
 
+cdef void pad_task(real t, Few *f, i64 image) noexcept nogil:
+    """The padded copy of an image."""
+    cdef i64 size = f.part[0].d.v.dst_image
+    if not f.source.in_place:
+        bring(t, &f.source, image, 0, 1, 0, 1, image)
+    if f.fill:
+        memset(<real *>f.source.dst + image * size, 0, size * sizeof(real))
+
+
+cdef void panel_task(real t, Few *f, i64 panel, i64 slot) noexcept nogil:
+    """A panel of weights: packed, and used up by all images."""
+    cdef Gather *s = &f.source
+    cdef i64 nr = LM_NV * lanes(t)
+    cdef i64 n = min(nr, s.n - panel * nr)
+    cdef char *wp = f.panels + slot * f.panel_bytes
+    cdef Panels packing = f.part[0].d
+    cdef Epilogue e = packing.e
+    cdef Gather *v
+    cdef const real *band
+    cdef i64 image, k
+    packing.v.wp = wp - panel * f.panel_bytes
+    pack_weights(t, &packing, panel)
+    if e.bias_kind == BIAS_COLUMN:
+        e.bias = <const real *>e.bias + panel * nr
+    for image in range(s.mb):
+        band = <const real *>s.src + image * s.height * s.width * s.channels
+        if not s.in_place:
+            band = <const real *>(s.band + image * s.band_bytes)
+        for k in range(f.parts):
+            v = &f.part[k].d.v
+            band_rows(
+                t, &f.part[k], band + ((v.y_low - s.y_low) * s.pitch + v.x_low - s.x_low) * s.channels,
+                <real *>v.dst + v.dst_first + image * v.dst_image + panel * nr, v.rows, v.columns, n,
+                <const real *>wp + f.part[k].d.first_tap * v.depth * nr, &e,
+            )
+
+
 cdef void band_f32(void *d, i64 task, i64 slot) noexcept nogil:
     band_task(<float>0, <Direct *>d, task, slot)
 
@@ -331,6 +387,101 @@ cdef void chunk_f32(void *d, i64 task, i64 slot) noexcept nogil:
 
 cdef void chunk_f64(void *d, i64 task, i64 slot) noexcept nogil:
     chunk_task(<double>0, <Direct *>d, task, slot)
+
+
+cdef void pad_f32(void *f, i64 image, i64 slot) noexcept nogil:
+    pad_task(<float>0, <Few *>f, image)
+
+
+cdef void pad_f64(void *f, i64 image, i64 slot) noexcept nogil:
+    pad_task(<double>0, <Few *>f, image)
+
+
+cdef void panel_f32(void *f, i64 panel, i64 slot) noexcept nogil:
+    panel_task(<float>0, <Few *>f, panel, slot)
+
+
+cdef void panel_f64(void *f, i64 panel, i64 slot) noexcept nogil:
+    panel_task(<double>0, <Few *>f, panel, slot)
+
+
+cdef bint see_few(Few *f, const i64 *p, bint double_precision, bint backward_input, char *tables) noexcept nogil:
+    """Few pixels under large weights? Then their gathers, and what these read of an image."""
+    cdef Direct d
+    cdef Gather *s = &f.source
+    cdef Gather *v
+    cdef i64 number, y, x, k
+    memset(f, 0, sizeof(Few))
+    open_pass(&d.d, sizeof(Direct), double_precision, p, tables)
+    if p[GROUPS] > 1 or backward_input and p[SH] * p[SW] > PARTS:
+        return False
+    for number in range(p[SH] * p[SW] if backward_input else 1):
+        if backward_input:
+            residue(&d.d, p, number)
+        else:
+            first_gather(&d.d, p)
+        v = &d.d.v
+        if v.rows and v.columns and v.taps:
+            f.part[f.parts] = d
+            f.part[f.parts].d.ao += d.d.first_tap
+            f.part[f.parts].d.bo += d.d.first_tap
+            f.parts += 1
+        elif v.rows and v.columns:
+            f.fill = True
+    if f.parts == 0:
+        return False
+    v = &f.part[0].d.v
+    if f.parts == 1:
+        see_source(v)               # perhaps one long row
+    s[0] = v[0]
+    f.panel_bytes = aligned(d.d.filter * v.depth * LM_NV * LM_VB)
+    s.y_high = (v.rows - 1) * v.sy + v.y_high
+    s.x_high = (v.columns - 1) * v.sx + v.x_high
+    for k in range(1, f.parts):
+        v = &f.part[k].d.v
+        s.y_low = min(s.y_low, v.y_low)
+        s.x_low = min(s.x_low, v.x_low)
+        s.y_high = max(s.y_high, (v.rows - 1) * v.sy + v.y_high)
+        s.x_high = max(s.x_high, (v.columns - 1) * v.sx + v.x_high)
+    s.rows = s.columns = s.sy = s.sx = s.band_rows = s.band_columns = 1
+    s.in_place = s.y_low >= 0 and s.x_low >= 0 and s.y_high < s.height and s.x_high < s.width
+    if s.in_place:
+        s.y_low = s.x_low = 0
+    set_bands(s, d.d.item)
+    for k in range(f.parts):
+        v = &f.part[k].d.v
+        v.pitch = s.pitch
+        f.part[k].mr = ceil_div(v.columns, ceil_div(v.columns, LM_MR))
+        see_runs(&f.part[k])
+    y = s.mb * (s.y_high - s.y_low + 1) * (s.x_high - s.x_low + 1) * s.channels * d.d.item
+    return s.mb > 0 and f.panel_bytes <= PANEL and y <= FEW and s.panels >= 4 and s.panels * f.panel_bytes >= max(<i64>LARGE, y)
+
+
+cdef inline i64 padded_bytes(Few *f) noexcept nogil:
+    return f.source.mb * f.source.band_bytes
+
+
+cdef void run_few(Few *f, char *memory, i64 left, const char *src, const char *w, char *dst) noexcept nogil:
+    """From the geometry to the result; `memory`: padded images, then a panel of weights for each thread."""
+    cdef Gather *s = &f.source
+    cdef bint double_precision = f.part[0].d.double_precision
+    cdef double flops = 0
+    cdef i64 k
+    s.src = src
+    s.dst = dst
+    s.band = memory
+    f.panels = memory + padded_bytes(f)
+    for k in range(f.parts):
+        f.part[k].d.v.dst = dst
+        f.part[k].d.v.w = w
+        flops += 2.0 * f.part[k].d.v.rows * f.part[k].d.v.columns * f.part[k].d.v.taps
+    flops *= s.mb * s.n * s.depth
+    if f.fill or not s.in_place:
+        parallel_for(pad_f64 if double_precision else pad_f32, f, s.mb, 0.1 * padded_bytes(f), ANY_SLOTS)
+    parallel_for(
+        panel_f64 if double_precision else panel_f32, f, s.panels, flops / f.part[0].d.rate + 0.1 * s.panels * f.panel_bytes,
+        (left - padded_bytes(f)) // f.panel_bytes,
+    )
 
 
 cdef void run_gather(Panels *p, i64 slots) noexcept nogil:
@@ -349,9 +500,28 @@ cdef void run_weight(Panels *p, i64 slots) noexcept nogil:
     parallel_for(chunk_f64 if p.double_precision else chunk_f32, p, v.chunks * p.blocks, flops / p.rate, slots)
 
 
+cdef tuple scratch_of_few(pass_, p):
+    """(bytes of tables and padded images, of one thread), or None where there are not few pixels under large weights."""
+    cdef Few f
+    cdef cnp.ndarray geometry = p.geometry
+    cdef const i64 *g = <const i64 *>cnp.PyArray_DATA(geometry)
+    cdef i64 size = tables_bytes(g[KH] * g[KW])
+    cdef char *tables = <char *>malloc(size)
+    cdef bint few
+    if tables == NULL:
+        raise MemoryError
+    few = pass_ != "backward_weight" and see_few(&f, g, p.dtype.itemsize == 8, pass_ == "backward_input", tables)
+    free(tables)
+    return (size + padded_bytes(&f), f.panel_bytes) if few else None
+
+
 def scratch(pass_, p):
-    """Index tables and packed weights, or private copies of dw, shared; padded bands per thread."""
+    """Index tables and packed weights, or private copies of dw, shared; padded bands per thread. Few pixels under large weights: index tables and padded
+    images shared, packed weights per thread."""
     cdef Direct d
+    few = scratch_of_few(pass_, p)
+    if few is not None:
+        return few
     tables, panels, work = scratch_of(&d.d, sizeof(Direct), plan, pass_, p)
     return tables + panels, work
 
@@ -359,16 +529,35 @@ def scratch(pass_, p):
 def transformed(pass_, p):
     """Bytes of the packed weights or private copies of dw."""
     cdef Direct d
-    return scratch_of(&d.d, sizeof(Direct), plan, pass_, p)[1]
+    return 0 if scratch_of_few(pass_, p) is not None else scratch_of(&d.d, sizeof(Direct), plan, pass_, p)[1]
 
 
 def forward(p, cnp.ndarray x, cnp.ndarray w, b, cnp.ndarray out, cnp.ndarray scratch):
+    cdef Few f
     cdef Direct d
+    cdef cnp.ndarray geometry = p.geometry
+    cdef const i64 *g = <const i64 *>cnp.PyArray_DATA(geometry)
+    cdef char *base = cnp.PyArray_BYTES(scratch)
+    cdef i64 size = tables_bytes(g[KH] * g[KW])
+    if see_few(&f, g, cnp.PyArray_TYPE(out) == cnp.NPY_FLOAT64, False, base):
+        f.part[0].d.e = epilogue(g, p.slope, cnp.PyArray_BYTES(b) if b is not None else NULL)
+        with nogil:
+            run_few(&f, base + size, cnp.PyArray_SIZE(scratch) - size, cnp.PyArray_BYTES(x), cnp.PyArray_BYTES(w), cnp.PyArray_BYTES(out))
+        return
     run_forward(&d.d, sizeof(Direct), plan, pack_panels, run_gather, p, x, w, b, out, scratch)
 
 
 def backward_input(p, cnp.ndarray g, cnp.ndarray w, cnp.ndarray dx, cnp.ndarray scratch):
+    cdef Few f
     cdef Direct d
+    cdef cnp.ndarray geometry = p.geometry
+    cdef const i64 *q = <const i64 *>cnp.PyArray_DATA(geometry)
+    cdef char *base = cnp.PyArray_BYTES(scratch)
+    cdef i64 size = tables_bytes(q[KH] * q[KW])
+    if see_few(&f, q, cnp.PyArray_TYPE(dx) == cnp.NPY_FLOAT64, True, base):
+        with nogil:
+            run_few(&f, base + size, cnp.PyArray_SIZE(scratch) - size, cnp.PyArray_BYTES(g), cnp.PyArray_BYTES(w), cnp.PyArray_BYTES(dx))
+        return
     run_backward_input(&d.d, sizeof(Direct), plan, pack_panels, run_gather, p, g, w, dx, scratch)
 
 

@@ -11,8 +11,9 @@
            0   p^2   0  -1-p^2   0   1             0      0    1
     p = 5/8    s = 1 / (2 - 2p^2)    r = 1 / (2p^4 - 2p^2): interpolation at 0, 1, -1, p, -p and infinity
 
-Shapes   images (mb, c, h, w) in channels-last memory, weights (oc, ic, 3, 3); stride and dilation 1, one group, any padding.
-         backward_input is the forward pass of g with weights turned by 180 degrees, channels exchanged and padding 2 - ph, 2 - pw.
+Shapes   images (mb, c, h, w) in channels-last memory, weights (oc, ic, 3, 3); stride 1, one group, any padding and dilation.
+         backward_input is the forward pass of g with weights turned by 180 degrees, channels exchanged and padding 2 dh - ph, 2 dw - pw.
+         A dilated convolution is an ordinary one on each of its dh * dw sub-images, of every dh-th row and dw-th column: the pixels of a tile lie so far apart.
 Storage  V = B^T d B [36][tile][ic]    U = G g G^T [panel of nr channels][36][ic][nr]    M = V U [36][tile][nr]    dM = A dY A^T [36][tile][oc]
          dU = V^T dM [36][ic][nr].  Rows of V and dM and the 36 planes of each are an odd number of cache lines apart: a tile's 36
          streams and a register tile's rows spread over all sets of L1.

@@ -13,7 +13,7 @@ from libc.stdlib cimport free, malloc
 from libc.string cimport memset
 
 from lamella.kernels._common.pool cimport ANY_SLOTS, parallel_for
-from lamella.kernels._common.simd cimport LM_NV, LM_VB, lanes, v_add, v_load, v_load_n, v_store, v_store_n, v_zero, vec
+from lamella.kernels._common.simd cimport LM_NV, LM_VB, lanes, v_add, v_load, v_load_n, v_prefetch, v_store, v_store_n, v_zero, vec
 from lamella.kernels._common.tile cimport Epilogue, plain, tile_run
 from lamella.kernels._common.transpose cimport square
 from lamella.kernels._common.types cimport i64, real
@@ -68,11 +68,17 @@ cdef inline void pack_weights(real t, Panels *d, i64 task) noexcept nogil:
                 v_store_n(t, wp + ci * nr + j, min(width - j, <i64>lanes(t)), v_load_n(t, w + ci * v.w_in + j, min(width - j, <i64>lanes(t))))
         return
     for outer in range(1 if neighbours else v.depth):
+        if not neighbours:
+            for i in range(ceil_div(width * d.filter * d.item, 64)):
+                v_prefetch(<const char *>(w + (outer + 2) * v.w_in) + i * 64)
         for block in range(ceil_div(span, lanes(t))):
             start = block * lanes(t)
             n = min(span - start, <i64>lanes(t))
             for j in range(ceil_div(width, lanes(t))):
                 m = min(width - j * lanes(t), <i64>lanes(t))
+                if neighbours:                      # many streams: none of them is seen coming
+                    for i in range(m):
+                        v_prefetch(w + (j * lanes(t) + i) * v.w_out + start + 4 * lanes(t))
                 square(t, w + outer * v.w_in + j * lanes(t) * v.w_out + start, v.w_out, corner, lanes(t), m, n)
                 tap = start % d.filter
                 ci = outer + start // d.filter

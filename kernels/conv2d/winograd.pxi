@@ -10,7 +10,7 @@ from lamella.kernels._common.simd cimport (
 from lamella.kernels._common.tile cimport BIAS_COLUMN, Epilogue, finish, plain, tile_run
 from lamella.kernels._common.transpose cimport square
 from lamella.kernels._common.types cimport i64, real
-from lamella.kernels.conv2d.gather cimport IC, IH, IW, MB, OC, OH, OW, PH, PW, aligned, ceil_div, epilogue
+from lamella.kernels.conv2d.gather cimport DH, DW, IC, IH, IW, MB, OC, OH, OW, PH, PW, aligned, ceil_div, epilogue
 from lamella.kernels.conv2d.panels cimport add_pixels
 
 cnp.import_array()
@@ -38,13 +38,14 @@ cdef struct Winograd:
     bint double_precision
     i64 item
     double rate                 # flops per ns of one thread
-    # images: pixel (r, q) of dst sums over the pixels (r - top + i, q - left + j) of src
+    # images: pixel (r, q) of dst sums over the pixels (r - top + i * dy, q - left + j * dx) of src
     const char *src
     char *dst
     i64 mb, height, width, depth        # of src; depth: its channels
     i64 rows, columns, n                # of dst; n: its channels
     i64 top, left
-    i64 down, across, tiles             # tiles per column and per row of an image; of all images
+    i64 dy, dx                          # from tap to tap, and from pixel to pixel of a tile
+    i64 down, across, tiles             # tiles per column and per row of a sub-image; of all images
     i64 bytes                           # of images and weights
     Epilogue e
     # weights
@@ -185,10 +186,11 @@ cdef inline void filter_line(real t, const vec *u, vec *r) noexcept nogil:
 # Transforms of two dimensions, lanes = channels
 
 cdef inline void place(Winograd *d, i64 tile, i64 *image, i64 *y, i64 *x) noexcept nogil:
-    """The image of a tile and its first pixel."""
-    image[0] = tile // (d.down * d.across)
-    y[0] = tile // d.across % d.down * M
-    x[0] = tile % d.across * M
+    """The image of a tile and its first pixel. Tiles of all sub-images that cover the same square follow each other."""
+    cdef i64 square = tile // (d.dy * d.dx)
+    image[0] = square // (d.down * d.across)
+    y[0] = square // d.across % d.down * M * d.dy + tile // d.dx % d.dy
+    x[0] = square % d.across * M * d.dx + tile % d.dx
 
 
 cdef inline void fetch_tiles(real t, Winograd *d, i64 tile, i64 start, i64 end, i64 panel) noexcept nogil:
@@ -201,12 +203,12 @@ cdef inline void fetch_tiles(real t, Winograd *d, i64 tile, i64 start, i64 end, 
         for i in range(M):
             for j in range(M):
                 if panel >= 0:
-                    if y + i < d.rows and x + j < d.columns:
-                        at = d.dst + (((image * d.rows + y + i) * d.columns + x + j) * d.n + panel * nr) * d.item
+                    if y + i * d.dy < d.rows and x + j * d.dx < d.columns:
+                        at = d.dst + (((image * d.rows + y + i * d.dy) * d.columns + x + j * d.dx) * d.n + panel * nr) * d.item
                         for c in range(LM_NV * LM_VB // 64):
                             v_prefetch_write(at + c * 64)
-                elif y + i < d.height and x + j < d.width:
-                    at = d.src + ((image * d.height + y + i) * d.width + x + j) * d.depth * d.item
+                elif y + i * d.dy < d.height and x + j * d.dx < d.width:
+                    at = d.src + ((image * d.height + y + i * d.dy) * d.width + x + j * d.dx) * d.depth * d.item
                     for c in range(ceil_div(d.depth * d.item, 64)):
                         v_prefetch_l2(at + c * 64)
 
@@ -225,9 +227,9 @@ cdef void transform_input(real t, Winograd *d, i64 tile, i64 count, real *v) noe
         fetch_tiles(t, d, tile, k + 2, k + 3, -1)
         place(d, tile + k, &image, &y0, &x0)
         for i in range(A):
-            y = y0 + i - d.top
+            y = y0 + i * d.dy - d.top
             for j in range(A):
-                x = x0 + j - d.left
+                x = x0 + j * d.dx - d.left
                 if y >= 0 and y < d.height and x >= 0 and x < d.width:
                     at[i * A + j] = <const real *>d.src + ((image * d.height + y) * d.width + x) * d.depth
                 else:
@@ -310,17 +312,18 @@ cdef void transform_output(real t, Winograd *d, i64 tile, i64 count, i64 panel, 
     cdef vec w[M][A]
     cdef vec a[A]
     cdef vec r[M]
-    cdef i64 k, image, y, x, rows, columns, left, step, n
+    cdef i64 k, image, y, x, rows, columns, left, row, column, n
     cdef int i, j, q
     cdef const real *origin
     cdef real *to
     cdef Epilogue e = d.e
     if e.bias_kind == BIAS_COLUMN:
         e.bias = <const real *>d.e.bias + panel * nr
-    step = d.columns * d.n
+    column = d.dx * d.n
+    row = d.dy * d.columns * d.n
     for k in range(count):
         place(d, tile + k, &image, &y, &x)
-        rows, columns = min(<i64>M, d.rows - y), min(<i64>M, d.columns - x)
+        rows, columns = ceil_div(d.rows - y, d.dy), ceil_div(d.columns - x, d.dx)      # more than M inside, none for some sub-images at the edge
         to = <real *>d.dst + ((image * d.rows + y) * d.columns + x) * d.n + panel * nr
         for q in range(LM_NV):
             left = min(d.n - panel * nr - q * lanes(t), <i64>lanes(t))
@@ -339,7 +342,7 @@ cdef void transform_output(real t, Winograd *d, i64 tile, i64 count, i64 panel, 
                     for j in range(M):
                         if j < columns:
                             n = q * lanes(t)
-                            v_store_n(t, to + i * step + j * d.n + n, left, finish(t, r[j], &e, to, left, 0, n))
+                            v_store_n(t, to + i * row + j * column + n, left, finish(t, r[j], &e, to, left, 0, n))
 
 
 cdef void transform_gradient(real t, Winograd *d, i64 tile, i64 count, real *v) noexcept nogil:
@@ -356,8 +359,8 @@ cdef void transform_gradient(real t, Winograd *d, i64 tile, i64 count, real *v) 
         place(d, tile + k, &image, &y, &x)
         for i in range(M):
             for j in range(M):
-                if y + i < d.rows and x + j < d.columns:
-                    at[i * M + j] = <const real *>d.dst + ((image * d.rows + y + i) * d.columns + x + j) * d.n
+                if y + i * d.dy < d.rows and x + j * d.dx < d.columns:
+                    at[i * M + j] = <const real *>d.dst + ((image * d.rows + y + i * d.dy) * d.columns + x + j * d.dx) * d.n
                 else:
                     at[i * M + j] = <const real *>d.zeros
         c = 0
@@ -611,14 +614,15 @@ cdef void geometry(Winograd *d, const i64 *p, bint double_precision, bint backwa
     d.rotated = backward_input
     if backward_input:
         d.height, d.width, d.depth, d.rows, d.columns, d.n = p[OH], p[OW], p[OC], p[IH], p[IW], p[IC]
-        d.top, d.left = 2 - p[PH], 2 - p[PW]
+        d.top, d.left = 2 * p[DH] - p[PH], 2 * p[DW] - p[PW]
         d.w_in, d.w_out = p[IC] * 9, 9
     else:
         d.height, d.width, d.depth, d.rows, d.columns, d.n = p[IH], p[IW], p[IC], p[OH], p[OW], p[OC]
         d.top, d.left = p[PH], p[PW]
         d.w_in, d.w_out = 9, p[IC] * 9
-    d.down, d.across = ceil_div(d.rows, M), ceil_div(d.columns, M)
-    d.tiles = d.mb * d.down * d.across
+    d.dy, d.dx = p[DH], p[DW]
+    d.down, d.across = ceil_div(d.rows, M * d.dy), ceil_div(d.columns, M * d.dx)
+    d.tiles = d.mb * d.down * d.across * d.dy * d.dx
     d.bytes = (d.mb * (d.height * d.width * d.depth + d.rows * d.columns * d.n) + 9 * d.depth * d.n) * d.item
     d.panels = ceil_div(d.n, LM_NV * LM_VB // d.item)
     d.pitch = odd_lines(ceil_div(d.depth * d.item, LM_VB) * LM_VB // d.item, d.item)

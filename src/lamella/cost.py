@@ -34,6 +34,12 @@ def _read_again(weights: float, passes: float) -> float:
     return 0.1 * weights * passes if weights > 64 * 1024 else 0.0
 
 
+def _packing(pass_: str, p: Conv2dProblem, forward: float, backward: float) -> float:
+    """Cycles to pack the weights, so many a value: forward and backward_input; rows of a 1 x 1 filter are copied as they are."""
+    values = p.oc * p.ic // p.groups * p.kh * p.kw
+    return values * (backward if pass_ == "backward_input" and p.kh * p.kw > 1 else forward)
+
+
 def conv2d_direct(pass_: str, p: Conv2dProblem, isa: str) -> float:
     """Tiles end with the row, and take two where one leaves them small. A call of the tile costs some 40 cycles.
 
@@ -56,7 +62,8 @@ def conv2d_direct(pass_: str, p: Conv2dProblem, isa: str) -> float:
         rows, height = -(-rows // 2), 2 * height
     passes = max(p.mb * p.ih * p.iw * p.ic * p.dtype.itemsize / 384e3, 1.0)
     far = 1.15 if p.kh == p.kw == 1 < p.sw and pass_ == "forward" else 1.0  # pixels that are read lie apart
-    return p.groups * panels * rows * tiles * (far * depth * tile_cycles(height, nv) + 40) + _read_again(weights, passes)
+    packing = _packing(pass_, p, 0.6, 1.1)
+    return p.groups * panels * rows * tiles * (far * depth * tile_cycles(height, nv) + 40) + _read_again(weights, passes) + packing
 
 
 def fills_lanes(p: Conv2dProblem, isa: str) -> bool:
@@ -87,6 +94,7 @@ def conv2d_im2col(pass_: str, p: Conv2dProblem, isa: str) -> float:
         p.groups * panels * tiles * (depth * tile_cycles(mr, nv) + 60 * -(-depth // 768))
         + copies
         + _read_again(p.groups * depth * channels, pixels / 98)
+        + _packing(pass_, p, 1.1, 1.5)
     )
 
 
@@ -119,14 +127,14 @@ def conv2d_lanes(pass_: str, p: Conv2dProblem, isa: str) -> float:
 
 def winograd_applies(p: Conv2dProblem) -> bool:
     """A 3 x 3 filter at every pixel, in one group."""
-    return (p.kh, p.kw, p.sh, p.sw, p.dh, p.dw, p.groups) == (3, 3, 1, 1, 1, 1, 1)
+    return (p.kh, p.kw, p.sh, p.sw, p.groups) == (3, 3, 1, 1, 1)
 
 
 def _winograd(pass_: str, p: Conv2dProblem, isa: str, m: int) -> float:
     """The products, and per register of channels the transforms of a tile's pixels (memory included) and of a filter, as measured."""
     products = (m + 2) ** 2
     rows, columns, depth, channels = (p.ih, p.iw, p.oc, p.ic) if pass_ == "backward_input" else (p.oh, p.ow, p.ic, p.oc)
-    tiles = p.mb * -(-rows // m) * -(-columns // m)
+    tiles = p.mb * p.dh * p.dw * -(-rows // (m * p.dh)) * -(-columns // (m * p.dw))
     mr, nv, width = TILES[isa]
     lanes = width // p.dtype.itemsize
     panels = -(-channels // (nv * lanes))
@@ -138,7 +146,7 @@ def _winograd(pass_: str, p: Conv2dProblem, isa: str, m: int) -> float:
     calls = -(-long // mr)
     height = -(-long // max(calls, 1))
     multiplied = products * panels * calls * (deep * tile_cycles(height, nv) + 60)
-    per_filter = {"forward": 120 + 3 * products, "backward_input": 350 + 3 * products, "backward_weight": 100 + 8 * products}
+    per_filter = {"forward": 50 + 2.5 * products, "backward_input": 130 + 2.5 * products, "backward_weight": 60 + 2.6 * products}
     return multiplied + transforms + filters * per_filter[pass_]
 
 
