@@ -14,8 +14,9 @@ Loops    tasks: image, band of rows; backward_input at stride 2 does all four ga
          rows, columns of the tile, registers of channels: channels innermost, because they are what lies side by side in memory
          backward_weight: tasks are chunks of bands with a private dw each, added in order afterwards; rows, blocks of columns, registers of
          channels, columns
-Edges    rows above and below the image are a line of zeros; columns whose taps reach outside, and the last register of channels where it is
-         partial, are computed pixel by pixel with the taps there are.
+Edges    rows above and below the image are a line of zeros; tiles whose taps reach outside mask what they load. The last register of channels
+         where it is partial is computed pixel by pixel with the taps there are, as are columns at the edges in backward_weight and where that
+         saves a tile.
 Cost     2 * 9 * mb * c * oh * ow flops; reads and writes every value once: bound by memory for images that do not fit the cache
 Gains    over cy_depthwise, which loads a pixel for every tap and copies bands with a border
 """
@@ -38,6 +39,7 @@ cdef enum:
     BLOCK = 8               # columns over which backward_weight sums in registers
     BAND = 192 * 1024       # bytes of source per task
     STREAM = 4 << 20        # bytes of results from which on they go past the caches
+    FAR = 16 << 20          # bytes of images from which on they are fetched ahead: the caches do not hold them
 
 
 cdef struct Gathered:
@@ -58,6 +60,7 @@ cdef struct Depthwise:
     Epilogue e
     const char *zeros       # a line
     bint stream             # results go past the caches
+    bint far                # images lie beyond them
     i64 chunks
     char *private_
     i64 tables[4][27]
@@ -68,13 +71,13 @@ cdef inline int columns_of() noexcept nogil:
 
 
 cdef inline void row_of_tile(
-    real t, int rows, int kh, int kw, int s, int i, const real *x, i64 channels, const vec *w, vec *acc,
+    real t, int rows, int kh, int kw, int s, int i, const real *x, i64 channels, const vec *w, vec *acc, bint edge, i64 low, i64 high,
 ) noexcept nogil:
-    """What source row i gives to the sums; all numbers are constants."""
+    """What source row i gives to the sums; its columns before low and from high on are zeros if this is an edge. All other numbers are constants."""
     cdef vec xv[9]
     cdef int r, q, j, u
     for u in range((columns_of() - 1) * s + kw):
-        xv[u] = v_load(x + u * channels)
+        xv[u] = v_load_n(t, x + u * channels, lanes(t) if low <= u < high else 0) if edge else v_load(x + u * channels)
     for r in range(rows):
         if 0 <= i - r * s and i - r * s < kh:
             for q in range(columns_of()):
@@ -84,7 +87,7 @@ cdef inline void row_of_tile(
 
 cdef inline void tile(
     real t, int rows, int kh, int kw, int s, const real **x, i64 at, i64 channels, const real *wp, real *c, i64 row, i64 column,
-    const Epilogue *e, bint stream,
+    const Epilogue *e, bint stream, bint edge, i64 low, i64 high,
 ) noexcept nogil:
     """rows x columns_of() pixels of one register of channels, which source row i begins at x[i] + at."""
     cdef vec acc[8]
@@ -94,13 +97,13 @@ cdef inline void tile(
         w[i] = v_load(wp + i * channels)
     for r in range(rows * columns_of()):
         acc[r] = v_zero()
-    row_of_tile(t, rows, kh, kw, s, 0, x[0] + at, channels, w, acc)
+    row_of_tile(t, rows, kh, kw, s, 0, x[0] + at, channels, w, acc, edge, low, high)
     if kh + (rows - 1) * s > 1:
-        row_of_tile(t, rows, kh, kw, s, 1, x[1] + at, channels, w, acc)
+        row_of_tile(t, rows, kh, kw, s, 1, x[1] + at, channels, w, acc, edge, low, high)
     if kh + (rows - 1) * s > 2:
-        row_of_tile(t, rows, kh, kw, s, 2, x[2] + at, channels, w, acc)
+        row_of_tile(t, rows, kh, kw, s, 2, x[2] + at, channels, w, acc, edge, low, high)
     if kh + (rows - 1) * s > 3:
-        row_of_tile(t, rows, kh, kw, s, 3, x[3] + at, channels, w, acc)
+        row_of_tile(t, rows, kh, kw, s, 3, x[3] + at, channels, w, acc, edge, low, high)
     for r in range(rows):
         for q in range(columns_of()):
             if e.act != ACT_NONE or e.bias_kind == BIAS_COLUMN:
@@ -131,23 +134,35 @@ cdef inline void rows_run(
     cdef Epilogue e = d.e
     cdef const real *there[4]
     cdef i64 whole = d.channels // lanes(t) * lanes(t)
-    cdef i64 q = a.first, i, j, r, k, start
+    cdef i64 q = 0, behind = v.columns, i, j, r, k, start, low, high
+    cdef bint tiled
     cdef const real *wp = <const real *>v.wp
-    while q < a.behind and a.behind - columns_of() >= a.first:
-        start = min(q, a.behind - columns_of())         # the last tile computes some columns twice
+    if ceil_div(a.behind - a.first, columns_of()) < ceil_div(v.columns, columns_of()):       # tiles fit between the edges: those pixel by pixel
+        q, behind = a.first, a.behind
+    tiled = behind - q >= columns_of()
+    while tiled and q < behind:
+        start = min(q, behind - columns_of())           # the last tile computes some columns twice
+        low = -start * s - v.x_low
+        high = v.width + low
         for j in range(whole // lanes(t)):
             if e.bias_kind == BIAS_COLUMN:
                 e.bias = <const real *>d.e.bias + j * lanes(t)
             for r in range(rows * s):           # the lines that the next rows will read first
                 for k in range(columns_of() * s):
                     v_prefetch(x[kh - 1 + (rows - 1) * s] + ((r + 1) * v.width + start * s + k) * d.channels + j * lanes(t))
-            tile(
-                t, rows, kh, kw, s, x, start * s * d.channels + j * lanes(t), d.channels, wp + j * lanes(t),
-                dst + start * v.dst_column + j * lanes(t), v.dst_row, v.dst_column, &e, d.stream,
-            )
+            if a.first <= start and start + columns_of() <= a.behind:
+                tile(
+                    t, rows, kh, kw, s, x, start * s * d.channels + j * lanes(t), d.channels, wp + j * lanes(t),
+                    dst + start * v.dst_column + j * lanes(t), v.dst_row, v.dst_column, &e, d.stream, False, 0, 0,
+                )
+            else:
+                tile(
+                    t, rows, kh, kw, s, x, start * s * d.channels + j * lanes(t), d.channels, wp + j * lanes(t),
+                    dst + start * v.dst_column + j * lanes(t), v.dst_row, v.dst_column, &e, d.stream, True, low, high,
+                )
         q = start + columns_of()
     for i in range(v.columns):
-        j = whole if a.first <= i and i < q else 0
+        j = whole if tiled and (behind == v.columns or a.first <= i < behind) else 0
         while j < d.channels:
             if e.bias_kind == BIAS_COLUMN:
                 e.bias = <const real *>d.e.bias + j
@@ -208,7 +223,7 @@ cdef void band_task(real t, Depthwise *d, i64 task, i64 slot) noexcept nogil:
 
 
 cdef inline void sums_block(
-    real t, int s, Gathered *a, i64 q, i64 behind, const real **x, const real *g, i64 channels, real *sums,
+    real t, int s, Gathered *a, i64 q, i64 behind, const real **x, const real *g, i64 channels, real *sums, bint far,
 ) noexcept nogil:
     """sums += x * g over the columns from q on of a row, all nine taps of one register of channels; x and g are where column 0 is."""
     cdef vec acc[9]
@@ -221,6 +236,12 @@ cdef inline void sums_block(
         if a.first <= q and q + columns_of() <= min(behind, a.behind):
             for k in range(columns_of()):
                 gv[k] = v_load(g + (q + k) * channels)
+            if far:                                     # what the next row will read first
+                for k in range(columns_of()):
+                    v_prefetch(g + a.v.dst_row + (q + k) * channels)
+                for i in range(s):
+                    for u in range(columns_of() * s):
+                        v_prefetch(x[2] + ((i + 1) * a.v.width + q * s + u) * channels)
             for i in range(3):
                 for u in range((columns_of() - 1) * s + 3):
                     xv[u] = v_load(x[i] + (q * s + u) * channels)
@@ -252,7 +273,7 @@ cdef inline void sums_row(real t, int s, Depthwise *d, const real **x, const rea
         for j in range(whole // lanes(t)):
             for k in range(3):
                 there[k] = x[k] + j * lanes(t)
-            sums_block(t, s, a, q, min(q + BLOCK, v.columns), there, g + j * lanes(t), width, sums + j * lanes(t))
+            sums_block(t, s, a, q, min(q + BLOCK, v.columns), there, g + j * lanes(t), width, sums + j * lanes(t), d.far)
         q += BLOCK
     if n:
         for q in range(v.columns):
@@ -373,6 +394,7 @@ cdef void plan(Depthwise *d, const i64 *p, bint double_precision, bint backward)
     d.band_rows = max(<i64>2, min(BAND // max(row, <i64>1), ceil_div(d.rows * v.mb, UNITS)) // 2 * 2)
     d.bands = ceil_div(d.rows, d.band_rows)
     d.chunks = max(<i64>1, min(<i64>CHUNKS, v.mb * v.rows))
+    d.far = p[MB] * d.channels * d.item * (p[IH] * p[IW] + p[OH] * p[OW]) >= FAR
     d.stream = p[MB] * d.channels * d.item * (p[IH] * p[IW] if backward else p[OH] * p[OW]) >= STREAM
 
 

@@ -410,7 +410,7 @@ cdef bint see_few(Few *f, const i64 *p, bint double_precision, bint backward_inp
     cdef Direct d
     cdef Gather *s = &f.source
     cdef Gather *v
-    cdef i64 number, y, x, k
+    cdef i64 number, read, k
     memset(f, 0, sizeof(Few))
     open_pass(&d.d, sizeof(Direct), double_precision, p, tables)
     if p[GROUPS] > 1 or backward_input and p[SH] * p[SW] > PARTS:
@@ -453,8 +453,8 @@ cdef bint see_few(Few *f, const i64 *p, bint double_precision, bint backward_inp
         v.pitch = s.pitch
         f.part[k].mr = ceil_div(v.columns, ceil_div(v.columns, LM_MR))
         see_runs(&f.part[k])
-    y = s.mb * (s.y_high - s.y_low + 1) * (s.x_high - s.x_low + 1) * s.channels * d.d.item
-    return s.mb > 0 and f.panel_bytes <= PANEL and y <= FEW and s.panels >= 4 and s.panels * f.panel_bytes >= max(<i64>LARGE, y)
+    read = s.mb * (s.y_high - s.y_low + 1) * (s.x_high - s.x_low + 1) * s.channels * d.d.item
+    return s.mb > 0 and f.panel_bytes <= PANEL and read <= FEW and s.panels >= 4 and s.panels * f.panel_bytes >= max(<i64>LARGE, read)
 
 
 cdef inline i64 padded_bytes(Few *f) noexcept nogil:

@@ -27,7 +27,7 @@ Edges    the last tile of channels (and of k) begins early and computes some twi
          one. Images that fill no register are computed pixel by pixel. backward_weight masks what lies beyond a row.
 Cost     2 * mb * oc * oh * ow * ic * kh * kw flops at full width, and a transpose of source and result
 Gains    over cy_direct for channels that fill its lanes badly
-Loses    for many channels: transposes and bands grow, cy_direct's lanes are full.
+Loses    for many channels: transposes and bands grow, cy_direct's lanes are full. With many on one side alone, it wins where the few are written.
 After    Krizhevsky (cuda-convnet) and Lavin (maxDNN, arXiv:1501.06633) for images side by side.
 """
 cimport numpy as cnp

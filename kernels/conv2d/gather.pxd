@@ -10,7 +10,7 @@ Taps are sorted by (ty, tx).
 """
 from libc.string cimport memcpy, memset
 
-from lamella.kernels._common.simd cimport LM_MR, LM_NV, LM_VB, lanes, v_load_n, v_store_n
+from lamella.kernels._common.simd cimport LM_MR, LM_NV, LM_VB, lanes, v_load_n, v_prefetch_l2, v_store_n
 from lamella.kernels._common.tile cimport BIAS_COLUMN, Epilogue, plain
 from lamella.kernels._common.types cimport i64, real
 
@@ -228,6 +228,10 @@ cdef inline void bring_slices(real t, Gather *v, i64 width, i64 image, i64 r0, i
     cdef const real *src
     for row in range(height):
         y = y0 + row
+        if 0 <= y + 1 < v.height:                   # the next row: slices take pieces of it that lie far apart
+            src = <const real *>v.src + (image * v.height + y + 1) * v.width * v.channels
+            for x in range(ceil_div(v.width * v.channels, 64 // sizeof(real))):
+                v_prefetch_l2(src + x * (64 // sizeof(real)))
         for slice_ in range(slices_of(v, width)):
             line = <real *>(v.band + slot * v.band_bytes) + (slice_ * height + row) * columns * width
             if y < 0 or y >= v.height or right <= left:

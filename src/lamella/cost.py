@@ -107,6 +107,12 @@ def conv2d_lanes_of_images(pass_: str, p: Conv2dProblem, isa: str) -> float:
     return (0.72 * rows * columns * depth * channels / (2 * lanes) + 0.15 * moved) * empty
 
 
+def few_channels(p: Conv2dProblem) -> bool:
+    """Few on both sides, or so few on one that a register of them is nearly empty."""
+    low, high = sorted((p.ic, p.oc))
+    return p.groups == 1 and (high <= 16 or low <= 4 and high <= 64)
+
+
 def conv2d_lanes(pass_: str, p: Conv2dProblem, isa: str) -> float:
     """Lanes are full whatever the channels: with images, but for the last few; those are computed pixel by pixel, wide apart.
 

@@ -105,7 +105,7 @@ OPERATIONS: dict[str, Operation] = {
             Implementation("cy_direct", cost=cost.conv2d_direct),
             Implementation("cy_grouped", accepts=lambda p: cost.fills_lanes(p, ISA), cost=cost.conv2d_grouped),
             Implementation("cy_im2col", cost=cost.conv2d_im2col),
-            Implementation("cy_lanes", accepts=lambda p: p.groups == 1 and max(p.ic, p.oc) <= 16, cost=cost.conv2d_lanes),
+            Implementation("cy_lanes", accepts=cost.few_channels, cost=cost.conv2d_lanes),
             Implementation("cy_winograd_f2", accepts=cost.winograd_applies, cost=cost.conv2d_winograd_f2),
             Implementation("cy_winograd_f4", accepts=cost.winograd_applies, cost=cost.conv2d_winograd_f4),
             Implementation("nb_depthwise", accepts=lambda p: p.groups == p.ic == p.oc),
