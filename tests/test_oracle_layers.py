@@ -24,6 +24,13 @@ def close(got, want, dtype="float64"):
     np.testing.assert_allclose(got.detach().numpy(), want, rtol=limit, atol=limit * max(1.0, np.abs(want).max(initial=0)))
 
 
+def call(where, name, arrays, args, options):
+    """A function of either; with an underscore behind its name, parameters follow the other arguments."""
+    if name.endswith("_"):
+        return getattr(where, name[:-1])(arrays[0], *args, *arrays[1:], **options)
+    return getattr(where, name)(*arrays, *args, **options)
+
+
 def function(name, arrays, *args, dtype="float64", memory="c", **options):
     """One function of both, forward and backward."""
     arrays = [None if a is None else a.astype(dtype) for a in arrays]
@@ -31,7 +38,7 @@ def function(name, arrays, *args, dtype="float64", memory="c", **options):
     if memory == "channels_last":
         ours[0] = lamella.from_numpy(channels_last(arrays[0].copy())).requires_grad_()
     theirs = [None if a is None else torch.from_numpy(a.copy()).requires_grad_() for a in arrays]
-    out, want = getattr(F, name)(*ours, *args, **options), getattr(T, name)(*theirs, *args, **options)
+    out, want = call(F, name, ours, args, options), call(T, name, theirs, args, options)
     close(out, want, dtype)
     g = draw(*out.shape, seed=1).astype(dtype)
     out.backward(g)
@@ -39,7 +46,7 @@ def function(name, arrays, *args, dtype="float64", memory="c", **options):
     for a, b in zip(ours, theirs):
         if a is not None:
             close(a.grad, b.grad, dtype)
-    plain = getattr(F, name)(*[None if a is None else a.data for a in ours], *args, **options)
+    plain = call(F, name, [None if a is None else a.data for a in ours], args, options)
     assert isinstance(plain, np.ndarray)
     np.testing.assert_array_equal(plain, out.detach().numpy())
 
@@ -319,3 +326,66 @@ def test_pixel_shuffle(memory):
 )
 def test_other_layers(name, args, options, shape):
     layer(name, args, options, *shape)
+
+
+# Normalisation
+
+
+@pytest.mark.parametrize("shape", [(4, 7), (2, 3, 5, 6), (3, 1000), (0, 4), (70, 3, 8)], ids=str)
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_layer_norm(shape, dtype):
+    for axes in range(1, min(len(shape), 4)):
+        last = shape[-axes:]
+        for memory in ("c", "channels_last") if len(shape) == 4 else ("c",):
+            function("layer_norm", [draw(*shape)], last, dtype=dtype, memory=memory)
+            ours, theirs = nn.LayerNorm(last), torch.nn.LayerNorm(last)
+            function("layer_norm_", [draw(*shape), draw(*last), draw(*last)], last, dtype=dtype, memory=memory)
+            function("rms_norm_", [draw(*shape), draw(*last)], last, dtype=dtype, memory=memory)
+            assert repr(ours) == repr(theirs)
+
+
+@pytest.mark.parametrize(
+    ("shape", "groups"), [((3, 6), 3), ((2, 6, 5), 2), ((2, 32, 7, 6), 8), ((2, 6, 3, 4, 2), 6), ((1, 3, 4, 4), 1)], ids=str
+)
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_group_norm(shape, groups, dtype):
+    for memory in ("c", "channels_last") if len(shape) == 4 else ("c",):
+        function("group_norm", [draw(*shape)], groups, dtype=dtype, memory=memory, eps=0.01)
+        function("group_norm_", [draw(*shape), draw(shape[1]), draw(shape[1])], groups, dtype=dtype, memory=memory)
+
+
+@pytest.mark.parametrize(
+    ("name", "args", "options", "shape"),
+    [
+        ("LayerNorm", (8,), {}, (2, 3, 8)),
+        ("LayerNorm", ((3, 8),), {"eps": 0.1, "bias": False}, (2, 3, 8)),
+        ("LayerNorm", ((3, 8),), {"elementwise_affine": False}, (2, 3, 8)),
+        ("RMSNorm", (8,), {}, (2, 3, 8)),
+        ("RMSNorm", ((3, 8),), {"eps": 0.1, "elementwise_affine": False}, (2, 3, 8)),
+        ("GroupNorm", (2, 6), {}, (2, 6, 4, 5)),
+        ("GroupNorm", (3, 6), {"affine": False}, (2, 6, 4, 5)),
+        ("InstanceNorm1d", (6,), {}, (2, 6, 5)),
+        ("InstanceNorm2d", (6,), {"affine": True, "track_running_stats": True, "momentum": 0.3}, (2, 6, 4, 5)),
+        ("InstanceNorm2d", (6,), {"affine": True}, (6, 4, 5)),
+        ("InstanceNorm3d", (6,), {"eps": 0.1}, (2, 6, 4, 5, 3)),
+        ("LocalResponseNorm", (3,), {}, (2, 6, 4, 5)),
+        ("LocalResponseNorm", (4, 0.5, 0.6, 2.0), {}, (2, 6, 4)),
+        ("LocalResponseNorm", (9,), {"alpha": 0.3}, (2, 6, 4, 3, 2)),
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("train", [True, False])
+def test_norm_layers(name, args, options, shape, train):
+    layer(name, args, options, *shape, train=train)
+
+
+@pytest.mark.parametrize("special", [np.nan, np.inf])
+def test_normalisation_of_special_values(special):
+    x = draw(3, 4, 5, 5)
+    x[1, 2, 3, 3] = special
+    for ours, theirs in (
+        (F.group_norm(x, 2), T.group_norm(torch.from_numpy(x), 2)),
+        (F.layer_norm(x, (5,)), T.layer_norm(torch.from_numpy(x), (5,))),
+        (F.instance_norm(x), T.instance_norm(torch.from_numpy(x))),
+    ):
+        np.testing.assert_allclose(ours, theirs.numpy(), rtol=1e-10, atol=1e-10)

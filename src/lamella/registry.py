@@ -117,6 +117,9 @@ OPERATIONS: dict[str, Operation] = {
     ),
     "activation": Operation({"forward": "x | out", "backward": "g saved | dx"}, rows("cy_flat", "nb_flat", "ref")),
     "arithmetic": Operation({"forward": "x y | out"}, rows("cy_flat", "nb_flat", "ref")),
+    "groupnorm": Operation(
+        {"forward": "x weight bias | out mean var", "backward": "g x weight mean var | dx dw db"}, rows("cy_images", "nb_images", "ref")
+    ),
     "integral": Operation(
         {"forward": "x | out", "squared": "x | out squared", "tilted": "x | out squared tilted"}, rows("cy_scan", "nb_rows", "ref")
     ),

@@ -15,6 +15,7 @@ from lamella.functional.elementwise import compare as compare  # for Tensor
 from lamella.functional.elementwise import contiguous as contiguous
 from lamella.functional.elementwise import to as to
 from lamella.functional.embedding import embedding
+from lamella.functional.group_norm import group_norm, instance_norm, layer_norm, local_response_norm, rms_norm
 from lamella.functional.linear import gemm, linear, matmul
 from lamella.functional.loss import cross_entropy, nll_loss
 from lamella.functional.loss_binary import binary_cross_entropy, binary_cross_entropy_with_logits, hinge_loss
@@ -84,18 +85,22 @@ __all__ = [
     "gaussian_nll_loss",
     "gelu",
     "gemm",
+    "group_norm",
     "gru",
     "gru_cell",
     "heaviside",
     "hinge_loss",
     "huber_loss",
+    "instance_norm",
     "interpolate",
     "kl_div",
     "l1_loss",
     "l1_penalty",
     "l2_penalty",
+    "layer_norm",
     "leaky_relu",
     "linear",
+    "local_response_norm",
     "log",
     "log_softmax",
     "lp_pool1d",
@@ -125,6 +130,7 @@ __all__ = [
     "pow",
     "relu",
     "reshape",
+    "rms_norm",
     "rnn_relu",
     "rnn_relu_cell",
     "rnn_tanh",

@@ -20,9 +20,10 @@ def _per_channel(name: str, v: np.ndarray | None, x: np.ndarray) -> np.ndarray |
     return np.ascontiguousarray(operand(v, "batch_norm", name))
 
 
-def _update(name: str, running: np.ndarray, new: np.ndarray, momentum: float, unbias: float = 1.0) -> None:
+def update_running(operation: str, name: str, running: np.ndarray, new: np.ndarray, momentum: float, unbias: float = 1.0) -> None:
+    """Let a new statistic into a running one, in place."""
     if not running.flags.writeable:
-        raise ValueError(f"batch_norm: {name} is read-only, but training updates it in place; give it a copy")
+        raise ValueError(f"{operation}: {name} is read-only, but training updates it in place; give it a copy")
     running *= 1 - momentum
     running += momentum * unbias * new
 
@@ -67,8 +68,8 @@ def _forward(
         if rows:
             select("batchnorm", "forward_train", p)(p, x, weight, bias, residual, out, mean, var)
             if running_mean is not None:
-                _update("running_mean", running_mean, mean, momentum)
-                _update("running_var", running_var, var, momentum, rows / (rows - 1))
+                update_running("batch_norm", "running_mean", running_mean, mean, momentum)
+                update_running("batch_norm", "running_var", running_var, var, momentum, rows / (rows - 1))
     elif rows:
         select("batchnorm", "forward_eval", p)(p, x, weight, bias, mean, var, residual, out)
     if residual is not None and activation == "none":  # its gradient is g: what is left to compute knows nothing of it

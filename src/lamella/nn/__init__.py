@@ -16,6 +16,7 @@ from lamella.nn.loss_embedding import CosineEmbeddingLoss, TripletMarginLoss
 from lamella.nn.loss_likelihood import GaussianNLLLoss, KLDivLoss, PoissonNLLLoss
 from lamella.nn.loss_regression import HuberLoss, L1Loss, MSELoss, SmoothL1Loss
 from lamella.nn.module import Module, Parameter
+from lamella.nn.norm import GroupNorm, InstanceNorm1d, InstanceNorm2d, InstanceNorm3d, LayerNorm, LocalResponseNorm, RMSNorm
 from lamella.nn.padding import (
     CircularPad1d,
     CircularPad2d,
@@ -74,17 +75,23 @@ __all__ = [
     "GRU",
     "GRUCell",
     "GaussianNLLLoss",
+    "GroupNorm",
     "HingeLoss",
     "HuberLoss",
     "Identity",
+    "InstanceNorm1d",
+    "InstanceNorm2d",
+    "InstanceNorm3d",
     "KLDivLoss",
     "L1Loss",
     "LPPool1d",
     "LPPool2d",
     "LSTM",
     "LSTMCell",
+    "LayerNorm",
     "LeakyReLU",
     "Linear",
+    "LocalResponseNorm",
     "LogSoftmax",
     "MSELoss",
     "MaxPool1d",
@@ -102,6 +109,7 @@ __all__ = [
     "PixelShuffle",
     "PixelUnshuffle",
     "PoissonNLLLoss",
+    "RMSNorm",
     "RNN",
     "RNNCell",
     "ReLU",

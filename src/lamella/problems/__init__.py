@@ -6,6 +6,7 @@ from lamella.problems.base import Problem
 from lamella.problems.batchnorm import BatchNormProblem
 from lamella.problems.conv2d import Conv2dProblem
 from lamella.problems.gemm import GemmProblem
+from lamella.problems.groupnorm import GroupNormProblem
 from lamella.problems.integral import IntegralProblem
 from lamella.problems.optimizer import OptimizerProblem
 from lamella.problems.pool2d import Pool2dProblem
@@ -21,6 +22,7 @@ __all__ = [
     "CELLS",
     "Conv2dProblem",
     "GemmProblem",
+    "GroupNormProblem",
     "IntegralProblem",
     "OptimizerProblem",
     "Pool2dProblem",

@@ -1,6 +1,19 @@
 """The cases that tests and benchmarks share: one module, one ROW, per operation."""
 
-from lamella.testing.cases import activation, arithmetic, batchnorm, conv2d, gemm, integral, optimizer, pool2d, recurrent, reorder, softmax
+from lamella.testing.cases import (
+    activation,
+    arithmetic,
+    batchnorm,
+    conv2d,
+    gemm,
+    groupnorm,
+    integral,
+    optimizer,
+    pool2d,
+    recurrent,
+    reorder,
+    softmax,
+)
 from lamella.testing.cases.base import DTYPE, Row, summed, values
 
 ROWS: dict[str, Row] = {
@@ -10,6 +23,7 @@ ROWS: dict[str, Row] = {
     "conv2d": conv2d.ROW,
     "gemm": gemm.ROW,
     "integral": integral.ROW,
+    "groupnorm": groupnorm.ROW,
     "optimizer": optimizer.ROW,
     "pool2d": pool2d.ROW,
     "recurrent": recurrent.ROW,
