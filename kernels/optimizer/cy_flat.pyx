@@ -1,21 +1,21 @@
 """Optimizer updates over all parameters in equal slices.
 
-    sgd     buf = mu * buf + (1 - tau) * g;  param = param - lr * buf                  all terms: the folder's page
+    sgd     buf = mu * buf + (1 - tau) * g;  param = param - lr * buf                  all passes and terms: the folder's page
     adam    m, v = averages of g, g^2;       param = param - step * m / (sqrt(v) * correction + eps)
 
 Shapes   lists of p.count arrays of p.sizes[i] elements, of equal memory order within a parameter; h (k,) float64
 Storage  the scratch holds the arrays' addresses, a row of p.count for each list; p.starts counts the elements before a parameter
 Loops    slices of SLICE elements, counted through all parameters, are the tasks: a task walks over the parameters in its slice; inside,
-         one register at a time, the last one masked. Options that select terms are constants of the inlined loop (momentum, amsgrad), the
-         rest are branches that never change within a run
+         one register at a time, the last one masked. The pass, and in the commonest of them momentum or amsgrad, are constants of the inlined loop,
+         the rest are branches that never change within a run
 Edges    masked loads give 0 in the lanes beyond the end, masked stores leave memory alone; 0 / eps stays finite or is not stored
 Cost     each array is read once and written once at most; one square root and one division per element of adam hide behind memory
 """
 cimport numpy as cnp
 
-from lamella.kernels._common.pool cimport ANY_SLOTS, parallel_for
+from lamella.kernels._common.pool cimport ANY_SLOTS, parallel_for, task_fn
 from lamella.kernels._common.simd cimport (
-    lanes, v_div, v_fma, v_load, v_load_n, v_max, v_mul, v_set, v_sqrt, v_store, v_store_n, v_sub, vec,
+    lanes, v_add, v_div, v_fma, v_gt, v_load, v_load_n, v_max, v_mul, v_select, v_set, v_sqrt, v_store, v_store_n, v_sub, v_zero, vec,
 )
 from lamella.kernels._common.table import addresses
 from lamella.kernels._common.types cimport i64, real
@@ -24,26 +24,36 @@ cnp.import_array()
 
 cdef enum:
     SLICE = 16384
-    NUMBERS = 9     # of h, at most
+    NUMBERS = 12    # of h, at most
     LISTS = 5       # g, param and the state
 
+cdef enum Rule:
+    SGD, ADAM, RMS, ADAMAX, ADADELTA, SIGN
+
+cdef enum:      # numbers of h; from 4 on each pass has its own
+    SCALE, DECAY, L1, KEEP
+
 cdef struct Context:
-    const i64 *table    # rows of addresses: g, param, then sgd: buf; adam: m, v, vmax
+    const i64 *table    # rows of addresses: g, param, then the state in the order of the pass's arguments
     const i64 *starts
     i64 count
     i64 n
     const double *h
-    bint option         # sgd: momentum; adam: amsgrad
+    i64 lists
+    i64 numbers
+    bint momentum
     bint nesterov
-    bint decoupled
+    bint amsgrad
+    bint centered
 
 
 # One parameter, or a part of one, with its numbers: a copy on the stack, which the stores of the loop cannot change, so that it stays in registers
 cdef struct Run:
     char *arrays[LISTS]
     double h[NUMBERS]
+    bint momentum
     bint nesterov
-    bint decoupled
+    bint centered
 
 
 cdef inline vec load(real t, const char *array, i64 i, i64 n) noexcept nogil:
@@ -59,71 +69,173 @@ cdef inline void store(real t, char *array, i64 i, i64 n, vec v) noexcept nogil:
         v_store_n(t, p, n, v)
 
 
-cdef inline void sgd_lanes(real t, bint momentum, Run *r, i64 i, i64 n) noexcept nogil:
-    """n elements from i on, at most one register."""
-    cdef double *h = r.h
+cdef inline vec number(real t, const Run *r, int i) noexcept nogil:
+    return v_set(<real>r.h[i])
+
+
+cdef inline vec sign_of(real t, vec x) noexcept nogil:
+    """-1, 1, or x itself where that is 0 or NaN."""
+    return v_select(v_gt(t, x, v_zero()), v_set(<real>1), v_select(v_gt(t, v_zero(), x), v_set(<real>-1), x))
+
+
+cdef inline vec absolute(real t, vec x) noexcept nogil:
+    return v_max(t, v_sub(t, v_zero(), x), x)
+
+
+cdef inline vec weight(real t, const Run *r, i64 i, i64 n) noexcept nogil:
+    """The parameter, shrunk by a decoupled decay."""
     cdef vec w = load(t, r.arrays[1], i, n)
-    cdef vec g = v_mul(t, v_set(<real>h[0]), load(t, r.arrays[0], i, n))
+    return v_mul(t, number(t, r, KEEP), w) if r.h[KEEP] != 1 else w
+
+
+cdef inline vec gradient(real t, const Run *r, i64 i, i64 n, vec w) noexcept nogil:
+    cdef vec g = v_mul(t, number(t, r, SCALE), load(t, r.arrays[0], i, n))
+    if r.h[DECAY] != 0:
+        g = v_fma(t, number(t, r, DECAY), w, g)
+    if r.h[L1] != 0:
+        g = v_fma(t, number(t, r, L1), sign_of(t, w), g)
+    return g
+
+
+cdef inline vec average(real t, char *array, i64 i, i64 n, vec take, vec g) noexcept nogil:
+    """array + take * (g - array), stored and returned."""
+    cdef vec a = load(t, array, i, n)
+    a = v_fma(t, take, v_sub(t, g, a), a)
+    store(t, array, i, n, a)
+    return a
+
+
+cdef inline vec squares(real t, char *array, i64 i, i64 n, vec keep, vec take, vec g) noexcept nogil:
+    """keep * array + take * g^2, stored and returned."""
+    cdef vec v = v_fma(t, keep, load(t, array, i, n), v_mul(t, v_mul(t, take, g), g))
+    store(t, array, i, n, v)
+    return v
+
+
+cdef inline void less(real t, const Run *r, i64 i, i64 n, vec w, int rate, vec d) noexcept nogil:
+    """param = w - h[rate] * d"""
+    store(t, r.arrays[1], i, n, v_fma(t, v_set(<real>-r.h[rate]), d, w))
+
+
+# n elements from i on, at most one register
+
+
+cdef inline void sgd_lanes(real t, bint momentum, const Run *r, i64 i, i64 n) noexcept nogil:
+    cdef vec w = weight(t, r, i, n)
+    cdef vec g = gradient(t, r, i, n, w)
     cdef vec b
-    if h[4] != 0:
-        g = v_fma(t, v_set(<real>h[4]), w, g)
     if momentum:
-        b = v_fma(t, v_set(<real>h[2]), load(t, r.arrays[2], i, n), v_mul(t, v_set(<real>h[3]), g))
+        b = v_fma(t, number(t, r, 5), load(t, r.arrays[2], i, n), v_mul(t, number(t, r, 6), g))
         store(t, r.arrays[2], i, n, b)
-        g = v_fma(t, v_set(<real>h[2]), b, g) if r.nesterov else b
-    store(t, r.arrays[1], i, n, v_fma(t, v_set(<real>-h[1]), g, w))
+        g = v_fma(t, number(t, r, 5), b, g) if r.nesterov else b
+    less(t, r, i, n, w, 4, g)
 
 
-cdef inline void adam_lanes(real t, bint amsgrad, Run *r, i64 i, i64 n) noexcept nogil:
-    """n elements from i on, at most one register."""
-    cdef double *h = r.h
-    cdef vec w = load(t, r.arrays[1], i, n)
-    cdef vec g = v_mul(t, v_set(<real>h[0]), load(t, r.arrays[0], i, n))
-    cdef vec m = load(t, r.arrays[2], i, n)
-    cdef vec v = load(t, r.arrays[3], i, n)
-    if h[4] != 0:
-        if r.decoupled:
-            w = v_mul(t, v_set(<real>h[5]), w)
-        else:
-            g = v_fma(t, v_set(<real>h[4]), w, g)
-    m = v_fma(t, v_set(<real>h[1]), v_sub(t, g, m), m)
-    v = v_fma(t, v_set(<real>h[2]), v, v_mul(t, v_mul(t, v_set(<real>h[3]), g), g))
-    store(t, r.arrays[2], i, n, m)
-    store(t, r.arrays[3], i, n, v)
+cdef inline void adam_lanes(real t, bint amsgrad, const Run *r, i64 i, i64 n) noexcept nogil:
+    cdef vec w = weight(t, r, i, n)
+    cdef vec g = gradient(t, r, i, n, w)
+    cdef vec m = average(t, r.arrays[2], i, n, number(t, r, 4), g)
+    cdef vec v = squares(t, r.arrays[3], i, n, number(t, r, 5), number(t, r, 6), g)
     if amsgrad:
         v = v_max(t, load(t, r.arrays[4], i, n), v)
         store(t, r.arrays[4], i, n, v)
-    v = v_fma(t, v_sqrt(t, v), v_set(<real>h[7]), v_set(<real>h[8]))
-    store(t, r.arrays[1], i, n, v_fma(t, v_set(<real>-h[6]), v_div(t, m, v), w))
+    if r.h[10] != 0:
+        v = v_add(t, v, number(t, r, 10))
+    v = v_fma(t, v_sqrt(t, v), number(t, r, 9), number(t, r, 11))
+    m = v_mul(t, number(t, r, 7), m)
+    if r.nesterov:
+        m = v_fma(t, number(t, r, 8), g, m)
+    store(t, r.arrays[1], i, n, v_sub(t, w, v_div(t, m, v)))
 
 
-cdef inline void update(real t, bint adam, bint option, const Run *shared, i64 n) noexcept nogil:
+cdef inline void rms_lanes(real t, const Run *r, i64 i, i64 n) noexcept nogil:
+    cdef vec w = weight(t, r, i, n)
+    cdef vec g = gradient(t, r, i, n, w)
+    cdef vec v = squares(t, r.arrays[2], i, n, number(t, r, 5), number(t, r, 6), g)
+    cdef vec a
+    if r.centered:
+        a = average(t, r.arrays[3], i, n, number(t, r, 6), g)
+        v = v_fma(t, v_sub(t, v_zero(), a), a, v)
+    v = v_add(t, v_sqrt(t, v_add(t, v, number(t, r, 8))), number(t, r, 9))
+    g = v_div(t, g, v)
+    if r.momentum:
+        g = v_fma(t, number(t, r, 7), load(t, r.arrays[4], i, n), g)
+        store(t, r.arrays[4], i, n, g)
+    less(t, r, i, n, w, 4, g)
+
+
+cdef inline void adamax_lanes(real t, const Run *r, i64 i, i64 n) noexcept nogil:
+    cdef vec w = weight(t, r, i, n)
+    cdef vec g = gradient(t, r, i, n, w)
+    cdef vec m = average(t, r.arrays[2], i, n, number(t, r, 4), g)
+    cdef vec u = v_max(t, v_mul(t, number(t, r, 5), load(t, r.arrays[3], i, n)), v_add(t, absolute(t, g), number(t, r, 7)))
+    store(t, r.arrays[3], i, n, u)
+    less(t, r, i, n, w, 6, v_div(t, m, v_add(t, u, number(t, r, 8))))
+
+
+cdef inline void adadelta_lanes(real t, const Run *r, i64 i, i64 n) noexcept nogil:
+    cdef vec w = weight(t, r, i, n)
+    cdef vec g = gradient(t, r, i, n, w)
+    cdef vec eps = number(t, r, 7)
+    cdef vec v = v_add(t, squares(t, r.arrays[2], i, n, number(t, r, 5), number(t, r, 6), g), eps)
+    cdef vec d = v_mul(t, g, v_div(t, v_sqrt(t, v_add(t, load(t, r.arrays[3], i, n), eps)), v_sqrt(t, v)))
+    squares(t, r.arrays[3], i, n, number(t, r, 5), number(t, r, 6), d)
+    less(t, r, i, n, w, 4, d)
+
+
+cdef inline void sign_lanes(real t, const Run *r, i64 i, i64 n) noexcept nogil:
+    cdef vec w = weight(t, r, i, n)
+    cdef vec d = gradient(t, r, i, n, w)
+    cdef vec m, g
+    if r.momentum:
+        g = d
+        m = load(t, r.arrays[2], i, n)
+        d = v_fma(t, number(t, r, 5), v_sub(t, g, m), m)
+        average(t, r.arrays[2], i, n, number(t, r, 6), g)
+    if r.h[7] != 0:
+        d = v_div(t, d, v_add(t, absolute(t, d), number(t, r, 7)))
+    else:
+        d = sign_of(t, d)
+    less(t, r, i, n, w, 4, d)
+
+
+cdef inline void some(real t, Rule rule, bint option, const Run *r, i64 i, i64 n) noexcept nogil:
+    """n elements from i on, at most one register."""
+    if rule == SGD:
+        sgd_lanes(t, option, r, i, n)
+    elif rule == ADAM:
+        adam_lanes(t, option, r, i, n)
+    elif rule == RMS:
+        rms_lanes(t, r, i, n)
+    elif rule == ADAMAX:
+        adamax_lanes(t, r, i, n)
+    elif rule == ADADELTA:
+        adadelta_lanes(t, r, i, n)
+    else:
+        sign_lanes(t, r, i, n)
+
+
+cdef inline void update(real t, Rule rule, bint option, const Run *shared, i64 n) noexcept nogil:
     """n elements of one parameter."""
     cdef Run r = shared[0]
     cdef i64 i = 0
     while i + lanes(t) <= n:
-        if adam:
-            adam_lanes(t, option, &r, i, lanes(t))
-        else:
-            sgd_lanes(t, option, &r, i, lanes(t))
+        some(t, rule, option, &r, i, lanes(t))
         i += lanes(t)
     if i < n:
-        if adam:
-            adam_lanes(t, option, &r, i, n - i)
-        else:
-            sgd_lanes(t, option, &r, i, n - i)
+        some(t, rule, option, &r, i, n - i)
 
 
-cdef inline void slice_(real t, bint adam, bint option, const Context *c, i64 task) noexcept nogil:
-    """`adam` and `option` are constants at every call."""
+cdef inline void slice_(real t, Rule rule, bint option, const Context *c, i64 task) noexcept nogil:
+    """`rule` and `option` are constants at every call."""
     cdef i64 i = task * SLICE
     cdef i64 end = min(i + SLICE, c.n)
-    cdef i64 low = 0, high = c.count, middle, stop
-    cdef int j, lists = (5 if option else 4) if adam else (3 if option else 2)
+    cdef i64 low = 0, high = c.count, middle, stop, j
     cdef Run r
+    r.momentum = c.momentum
     r.nesterov = c.nesterov
-    r.decoupled = c.decoupled
-    for j in range(9 if adam else 5):
+    r.centered = c.centered
+    for j in range(c.numbers):
         r.h[j] = c.h[j]
     while high - low > 1:       # starts[low] <= i < starts[high]
         middle = (low + high) // 2
@@ -133,25 +245,41 @@ cdef inline void slice_(real t, bint adam, bint option, const Context *c, i64 ta
             high = middle
     while i < end:
         stop = min(end, c.starts[low + 1])
-        for j in range(lists):
+        for j in range(c.lists):
             r.arrays[j] = <char *>c.table[j * c.count + low] + (i - c.starts[low]) * <i64>sizeof(real)
-        update(t, adam, option, &r, stop - i)
+        update(t, rule, option, &r, stop - i)
         i = stop
         low += 1
 
 
 cdef void sgd_run(real t, const Context *c, i64 task) noexcept nogil:
-    if c.option:
-        slice_(t, False, True, c, task)
+    if c.momentum:
+        slice_(t, SGD, True, c, task)
     else:
-        slice_(t, False, False, c, task)
+        slice_(t, SGD, False, c, task)
 
 
 cdef void adam_run(real t, const Context *c, i64 task) noexcept nogil:
-    if c.option:
-        slice_(t, True, True, c, task)
+    if c.amsgrad:
+        slice_(t, ADAM, True, c, task)
     else:
-        slice_(t, True, False, c, task)
+        slice_(t, ADAM, False, c, task)
+
+
+cdef void rms_run(real t, const Context *c, i64 task) noexcept nogil:
+    slice_(t, RMS, False, c, task)
+
+
+cdef void adamax_run(real t, const Context *c, i64 task) noexcept nogil:
+    slice_(t, ADAMAX, False, c, task)
+
+
+cdef void adadelta_run(real t, const Context *c, i64 task) noexcept nogil:
+    slice_(t, ADADELTA, False, c, task)
+
+
+cdef void sign_run(real t, const Context *c, i64 task) noexcept nogil:
+    slice_(t, SIGN, False, c, task)
 
 
 cdef void sgd_f32(void *c, i64 task, i64 slot) noexcept nogil:
@@ -170,15 +298,58 @@ cdef void adam_f64(void *c, i64 task, i64 slot) noexcept nogil:
     adam_run(<double>0, <const Context *>c, task)
 
 
-cdef void begin(Context *c, p, cnp.ndarray h, cnp.ndarray scratch):
+cdef void rms_f32(void *c, i64 task, i64 slot) noexcept nogil:
+    rms_run(<float>0, <const Context *>c, task)
+
+
+cdef void rms_f64(void *c, i64 task, i64 slot) noexcept nogil:
+    rms_run(<double>0, <const Context *>c, task)
+
+
+cdef void adamax_f32(void *c, i64 task, i64 slot) noexcept nogil:
+    adamax_run(<float>0, <const Context *>c, task)
+
+
+cdef void adamax_f64(void *c, i64 task, i64 slot) noexcept nogil:
+    adamax_run(<double>0, <const Context *>c, task)
+
+
+cdef void adadelta_f32(void *c, i64 task, i64 slot) noexcept nogil:
+    adadelta_run(<float>0, <const Context *>c, task)
+
+
+cdef void adadelta_f64(void *c, i64 task, i64 slot) noexcept nogil:
+    adadelta_run(<double>0, <const Context *>c, task)
+
+
+cdef void sign_f32(void *c, i64 task, i64 slot) noexcept nogil:
+    sign_run(<float>0, <const Context *>c, task)
+
+
+cdef void sign_f64(void *c, i64 task, i64 slot) noexcept nogil:
+    sign_run(<double>0, <const Context *>c, task)
+
+
+cdef int run(p, cnp.ndarray h, cnp.ndarray scratch, task_fn f32, task_fn f64, double cost, lists) except -1:
+    """All slices; the lists are those of the pass, with None for what no option asks for."""
+    cdef Context c
     cdef cnp.ndarray starts = p.starts
+    cdef task_fn task = f64 if p.dtype.itemsize == 8 else f32
+    addresses(scratch, *lists)
     c.table = <const i64 *>cnp.PyArray_DATA(scratch)
     c.starts = <const i64 *>cnp.PyArray_DATA(starts)
     c.count = p.count
     c.n = p.n
     c.h = <const double *>cnp.PyArray_DATA(h)
+    c.lists = len(lists)
+    c.numbers = cnp.PyArray_DIM(h, 0)
+    c.momentum = p.momentum
     c.nesterov = p.nesterov
-    c.decoupled = p.decoupled
+    c.amsgrad = p.amsgrad
+    c.centered = p.centered
+    with nogil:
+        parallel_for(task, &c, (c.n + SLICE - 1) // SLICE, cost * c.n, ANY_SLOTS)
+    return 0
 
 
 def scratch(pass_, p):
@@ -187,20 +358,24 @@ def scratch(pass_, p):
 
 
 def sgd(p, cnp.ndarray h, g, param, buf, cnp.ndarray scratch):
-    cdef Context c
-    cdef bint double_precision = p.dtype.itemsize == 8
-    begin(&c, p, h, scratch)
-    c.option = p.momentum
-    addresses(scratch, g, param, buf if p.momentum else None)
-    with nogil:
-        parallel_for(sgd_f64 if double_precision else sgd_f32, &c, (c.n + SLICE - 1) // SLICE, 0.5 * c.n, ANY_SLOTS)
+    run(p, h, scratch, sgd_f32, sgd_f64, 0.5, (g, param, buf) if p.momentum else (g, param))
 
 
 def adam(p, cnp.ndarray h, g, param, m, v, vmax, cnp.ndarray scratch):
-    cdef Context c
-    cdef bint double_precision = p.dtype.itemsize == 8
-    begin(&c, p, h, scratch)
-    c.option = p.amsgrad
-    addresses(scratch, g, param, m, v, vmax if p.amsgrad else None)
-    with nogil:
-        parallel_for(adam_f64 if double_precision else adam_f32, &c, (c.n + SLICE - 1) // SLICE, 1.0 * c.n, ANY_SLOTS)
+    run(p, h, scratch, adam_f32, adam_f64, 1.0, (g, param, m, v, vmax) if p.amsgrad else (g, param, m, v))
+
+
+def rms(p, cnp.ndarray h, g, param, v, mean, buf, cnp.ndarray scratch):
+    run(p, h, scratch, rms_f32, rms_f64, 1.0, (g, param, v, mean if p.centered else v, buf if p.momentum else v))
+
+
+def adamax(p, cnp.ndarray h, g, param, m, u, cnp.ndarray scratch):
+    run(p, h, scratch, adamax_f32, adamax_f64, 1.0, (g, param, m, u))
+
+
+def adadelta(p, cnp.ndarray h, g, param, v, delta, cnp.ndarray scratch):
+    run(p, h, scratch, adadelta_f32, adadelta_f64, 1.0, (g, param, v, delta))
+
+
+def sign(p, cnp.ndarray h, g, param, m, cnp.ndarray scratch):
+    run(p, h, scratch, sign_f32, sign_f64, 0.5, (g, param, m) if p.momentum else (g, param))

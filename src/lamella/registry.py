@@ -123,7 +123,17 @@ OPERATIONS: dict[str, Operation] = {
     "integral": Operation(
         {"forward": "x | out", "squared": "x | out squared", "tilted": "x | out squared tilted"}, rows("cy_scan", "nb_rows", "ref")
     ),
-    "optimizer": Operation({"adam": "h g | | param m v vmax", "sgd": "h g | | param buf"}, rows("cy_flat", "nb_flat", "ref")),
+    "optimizer": Operation(
+        {
+            "adadelta": "h g | | param v delta",
+            "adam": "h g | | param m v vmax",
+            "adamax": "h g | | param m u",
+            "rms": "h g | | param v mean buf",
+            "sgd": "h g | | param buf",
+            "sign": "h g | | param m",
+        },
+        rows("cy_flat", "nb_flat", "ref"),
+    ),
     "pool2d": Operation({"forward": "x | out where", "backward": "g x out where | dx"}, rows("cy_last", "nb_last", "ref")),
     "recurrent": Operation(
         {

@@ -9,9 +9,14 @@ from typing import Any
 import numpy as np
 
 from lamella.core import updates
+from lamella.optim.constraint import max_norm_
 from lamella.problems import OptimizerProblem
 from lamella.registry import select
 from lamella.tensor import Tensor, enable_grad
+
+REGULARISATION: dict[str, Any] = {"decay_kind": "coupled", "l1": 0.0, "max_norm": None}
+DECAYS = ("coupled", "decoupled", "independent")
+SCALARS = ("step", "mu_product")  # of the state of a parameter, as float32
 
 
 class Optimizer:
@@ -23,6 +28,17 @@ class Optimizer:
         What to optimize. Dicts are parameter groups: ``{"params": [...], "lr": 0.01}`` overrides the defaults for its parameters.
     defaults : dict
         Options of groups that do not set them.
+    **regularisation
+        What all optimizers of this package understand besides their own options, for a group or for all:
+
+        decay_kind : {"coupled", "decoupled", "independent"}
+            What ``weight_decay`` (wd) does before the step: ``grad += wd * param``, the gradient of ``wd / 2 * (param**2).sum()``; or
+            ``param *= 1 - lr * wd`` (as AdamW); or ``param *= 1 - wd``, whatever the learning rate.
+        l1 : float
+            ``grad += l1 * sign(param)``, the gradient of ``l1 * abs(param).sum()``.
+        max_norm : float, optional
+            After the step, each neuron's or filter's weights ``param[i]`` are scaled down to this norm if theirs is larger
+            (`max_norm_`; parameters of one axis, such as biases, stay).
 
     Attributes
     ----------
@@ -55,12 +71,16 @@ class Optimizer:
     tensor([ 0.75, -1.75])
     """
 
-    def __init__(self, params: Iterable[Any], defaults: dict[str, Any]):
+    def __init__(self, params: Iterable[Any], defaults: dict[str, Any], **regularisation: Any):
         if isinstance(params, (Tensor, np.ndarray)):
             raise TypeError(
                 f"{type(self).__name__}: expected an iterable of Tensors or dicts, got a {type(params).__name__}; wrap it: [param]"
             )
-        self.defaults = defaults
+        if unknown := set(regularisation) - set(REGULARISATION):
+            raise TypeError(
+                f"{type(self).__name__}: got an unexpected option {min(unknown)!r}; besides its own it has {', '.join(REGULARISATION)}"
+            )
+        self.defaults = {**defaults, **REGULARISATION, **regularisation}
         self.grad_scale = 1.0
         self._stepped = False  # what a schedule warns about: its step() must come after ours
         self.state: defaultdict[Any, dict[str, Any]] = defaultdict(dict)
@@ -112,7 +132,20 @@ class Optimizer:
         self.param_groups.append(group)
 
     def _check(self, group: dict[str, Any]) -> None:
-        """Raise ValueError on options that make no sense."""
+        """Raise ValueError on options that make no sense; a subclass checks its own, then calls this."""
+        self._one_of(group, "decay_kind", DECAYS)
+        self._not_negative(group, "l1")
+        if group["max_norm"] is not None and not group["max_norm"] > 0:
+            raise ValueError(f"{type(self).__name__}: expected max_norm > 0 or None, got {group['max_norm']}")
+
+    def _not_negative(self, group: dict[str, Any], *keys: str) -> None:
+        for key in keys:
+            if not group[key] >= 0:
+                raise ValueError(f"{type(self).__name__}: expected {key} >= 0, got {group[key]}")
+
+    def _one_of(self, group: dict[str, Any], key: str, names: tuple[str, ...]) -> None:
+        if group[key] not in names:
+            raise ValueError(f"{type(self).__name__}: expected {key} {' or '.join(map(repr, names))}, got {group[key]!r}")
 
     def zero_grad(self, set_to_none: bool = True) -> None:
         """Forget the gradients, or set them to zero."""
@@ -140,6 +173,10 @@ class Optimizer:
         self._stepped = True
         for group in self.param_groups:
             self._step(group)
+            if group["max_norm"] is not None:
+                for p in group["params"]:
+                    if p.data.ndim > 1:
+                        max_norm_(p, group["max_norm"])
         return loss
 
     def _step(self, group: dict[str, Any]) -> None:
@@ -155,10 +192,11 @@ class Optimizer:
         names: tuple[str | None, ...],
         numbers: Callable[[int], list[float]],
         counts: bool = False,
+        factor: float = 1.0,
     ) -> None:
         """Run one kernel over all parameters of a group that have a gradient, and the named arrays of their state.
 
-        numbers(step) gives the pass's h behind the scale of the gradient. Parameters that have made different numbers of steps (some had no gradient for a
+        numbers(step) gives the pass's own part of h; `factor` multiplies the gradient, after the regularisation. Parameters that have made different numbers of steps (some had no gradient for a
         while), or are of another dtype, take a call of their own.
         """
 
@@ -173,9 +211,13 @@ class Optimizer:
             raise ValueError(f"{type(self).__name__}: parameter {i} of shape {p.data.shape} is read-only; give it a copy of its array")
 
         scale = -self.grad_scale if group["maximize"] else self.grad_scale
+        decay, kind, keep = group["weight_decay"], group["decay_kind"], 1.0
+        if kind != "coupled" or group.get("decoupled_weight_decay"):
+            decay, keep = 0.0, 1 - (1 if kind == "independent" else group["lr"]) * decay
+        begin = [factor * scale, factor * decay, factor * group["l1"], keep]
         for update in updates(group["params"], self.state, names, counts, refuse):
             problem = OptimizerProblem.of(update.sizes, update.dtype, *options)
-            h = np.array([scale, *numbers(update.step)], np.float64)
+            h = np.array([*begin, *numbers(update.step)], np.float64)
             select("optimizer", pass_, problem)(problem, h, update.grads, update.params, *update.states)
             for array, copy in update.copies:
                 array[...] = copy
@@ -227,7 +269,7 @@ class Optimizer:
                 if value is None:
                     continue
                 array = value.data if isinstance(value, Tensor) else np.asarray(value)
-                if key == "step":
+                if key in SCALARS:
                     state[p][key] = np.array(array, np.float32).reshape(())
                 elif array.shape != p.data.shape:
                     raise ValueError(f"{name}: expected {key} of parameter {number} of shape {p.data.shape}, got {array.shape}")
