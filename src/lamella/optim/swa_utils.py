@@ -87,9 +87,9 @@ class AveragedModel(Module):
         with no_grad():
             for ours, theirs in zip(self.module.parameters(), model.parameters(), strict=True):
                 ours.copy_(theirs if count == 0 else self.avg_fn(ours.data, theirs.data, count))
-            for ours, theirs in zip(self.module.buffers(), model.buffers(), strict=True):
-                averaged = self.use_buffers and count and ours.data.dtype.kind == "f"
-                ours.copy_(self.avg_fn(ours.data, theirs.data, count) if averaged else theirs)
+            for kept, new in zip(self.module.buffers(), model.buffers(), strict=True):
+                averaged = self.use_buffers and count and kept.data.dtype.kind == "f"
+                kept.copy_(self.avg_fn(kept.data, new.data, count) if averaged else new)
             self.n_averaged.fill_(count + 1)
 
 

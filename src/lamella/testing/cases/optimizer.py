@@ -44,7 +44,7 @@ def _make(p: OptimizerProblem, pass_: str, rng: np.random.Generator, integers: b
         "adadelta": lambda: [positive(), positive()],
         "sign": lambda: [m if p.momentum else None],
     }
-    return [h, g], [param, *state[pass_]()]  # type: ignore[list-item]
+    return [h, g], [param, *state[pass_]()]
 
 
 def _bound(p: OptimizerProblem, pass_: str, inputs: list[Any], expected: list[Any]) -> list[Any]:

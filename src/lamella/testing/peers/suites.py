@@ -215,6 +215,9 @@ RESNET20 += ((64, 32, 3, 3), (64,), (64,)) + ((64, 64, 3, 3), (64,), (64,)) * 5
 RESNET20 += ((32, 16, 1, 1), (32,), (32,), (64, 32, 1, 1), (64,), (64,), (10, 64), (10,))
 
 
+_STEPS = {"SGD": 3, "NAdam": 7, "RAdam": 7, "Adamax": 7, "Adagrad": 5, "RMSprop": 5, "Adadelta": 7}  # words read and written per parameter
+
+
 def optimizer() -> Cases:
     momentum, rate = {"lr": 1e-3, "momentum": 0.9}, {"lr": 1e-3}
     return {
@@ -223,6 +226,8 @@ def optimizer() -> Cases:
         "AdamW resnet18": Step("AdamW", rate, RESNET18, 7),
         "SGD momentum resnet20": Step("SGD", momentum, RESNET20, 5),
         "AdamW resnet20": Step("AdamW", rate, RESNET20, 7),
+        **{f"{name} resnet18": Step(name, rate, RESNET18, words) for name, words in _STEPS.items()},
+        "RMSprop centered momentum resnet18": Step("RMSprop", {**momentum, "centered": True}, RESNET18, 9),
     }
 
 

@@ -148,7 +148,10 @@ class Torch:
         torch.set_grad_enabled(not isinstance(case, Case) or case.how != "forward")
         torch._dynamo.reset() if self.compiled else None
         if isinstance(case, Step):
-            return None if self.compiled else stepping(case, torch.nn.Parameter, torch.from_numpy, torch.optim, fused=True)
+            options = (
+                {"fused": True} if case.optimizer in ("SGD", "Adam", "AdamW", "Adagrad") else {"foreach": True}
+            )  # the fastest that it has
+            return None if self.compiled else stepping(case, torch.nn.Parameter, torch.from_numpy, torch.optim, **options)
         if isinstance(case, Training):
             step = training(case, torch.nn, torch.nn.functional, torch.no_grad, torch.optim.AdamW, torch.from_numpy, self.place, fused=True)
             return torch.compile(step) if self.compiled else step
