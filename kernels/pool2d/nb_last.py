@@ -9,6 +9,7 @@ Loops    tasks are blocks of rows of the result (out, or dx): each element is wr
              registers of channels, four at a time, then one, the last one masked
                taps of the window, or pairs of the input: rows, then columns, in registers that stay
          A norm with another exponent than 2 goes element by element through the C library's pow (`norm_task`).
+         Backward of windows side by side goes through g instead, and writes the taps of each window (`tiles_task`).
          The loops over taps and pairs step by an unknown 1: LLVM would unroll windows of two or three taps eightfold.
 Edges    the problem's table holds each window's first tap inside and the number of taps: no test in the loops, no padding
 Cost     as cy_last
@@ -184,6 +185,75 @@ def backward_task(dtype, kind, index_bytes):
 
 
 @cache
+def tile_of(v, kind, index_bytes, masked):
+    """dx of the rows x cols taps of a window that shares them with no other, for the registers of v; o: its place in g; masked: of n channels."""
+    integers = v.integers_1 if index_bytes == 1 else v.integers_4
+    element, item = v.type.element, v.type.element.bitwidth // 8
+
+    @inline
+    def tile(c, o, scale, dx, rows, cols, row_step, step, n):
+        g = v.load_n(c[G] + o * item, n) if masked else v.load(c[G] + o * item)
+        at = integers.load_n(c[WHERE] + o * index_bytes, n) if kind == MAX else v.set_integer(0)
+        if kind == AVG:
+            g = g * element(scale)
+        r, once = 0, unknown(1)
+        while r < rows:
+            tap, s = dx + r * row_step, 0
+            while s < cols:
+                part = select(at == v.set_integer(r * c[KW] + s), g, v.zero()) if kind == MAX else g
+                if masked:
+                    v.store_n(tap, n, part)
+                else:
+                    v.store(tap, part)
+                tap += step
+                s += once
+            r += once
+
+    return tile
+
+
+@cache
+def tiles_task(dtype, kind, index_bytes):
+    """A block of rows of g, and the rows of dx under it, where windows lie side by side; inputs behind the last window get 0."""
+    array, real = floats_of(dtype), dtype.type
+    one, many, item = lanes(dtype), MANY * lanes(dtype), dtype.itemsize
+    whole, single, masked = (tile_of(simd(dtype, n), kind, index_bytes, part) for n, part in ((MANY, False), (1, False), (1, True)))
+
+    @task
+    def work(ctx, task, slot):
+        c = ints(ctx)
+        ih, iw, oh, ow, channels = c[IH], c[IW], c[OH], c[OW], c[C]
+        row_step, step = iw * channels * item, channels * item
+        tops, lefts = c[TABLE] + 8 * c[H_WINDOWS], c[TABLE] + 8 * c[W_WINDOWS]
+        end, rest = channels // many * many, channels // one * one
+        covered = word(lefts + 8 * (ow - 1)) + word(lefts + 8 * (2 * ow - 1))
+        for row in range(task * c[ROWS], min((task + 1) * c[ROWS], c[MB] * oh)):
+            image = row // oh
+            i = row - image * oh
+            top, rows = word(tops + 8 * i), word(tops + 8 * (oh + i))
+            below = c[DX] + (image * ih + top) * row_step
+            for j in range(ow):
+                cols, dx, o = word(lefts + 8 * (ow + j)), below + word(lefts + 8 * j) * step, (row * ow + j) * channels
+                scale = 1.0 / divisor(c, i, j) if kind == AVG else 1.0
+                for k in range(0, end, many):
+                    whole(c, o + k, scale, dx + k * item, rows, cols, row_step, step, many)
+                for k in range(end, rest, one):
+                    single(c, o + k, scale, dx + k * item, rows, cols, row_step, step, one)
+                if rest < channels:
+                    masked(c, o + rest, scale, dx + rest * item, rows, cols, row_step, step, channels - rest)
+            for r in range(rows):
+                behind = array(below + r * row_step + covered * step)
+                for k in range((iw - covered) * channels):
+                    behind[k] = real(0)
+            if i == oh - 1:
+                behind = array(below + rows * row_step)
+                for k in range((ih - top - rows) * iw * channels):
+                    behind[k] = real(0)
+
+    return work
+
+
+@cache
 def norm_task(dtype, backward):
     """A block of rows of the result, for a norm of any exponent."""
     array, real, item = floats_of(dtype), dtype.type, dtype.itemsize
@@ -227,7 +297,8 @@ def norm_task(dtype, backward):
 @lru_cache(4096)
 def programs(pass_, p):
     backward = pass_ == "backward"
-    height, width = (p.ih, p.iw) if backward else (p.oh, p.ow)
+    tiled = backward and p.tiled and p.kind != "lp"
+    height, width = (p.ih, p.iw) if backward and not tiled else (p.oh, p.ow)
     loads = (p.oh * p.ow * p.kh * p.kw // max(1, height) + width) * p.c  # per row of the result
     rows = max(1, GRAIN // max(1, loads))
     g, x, out, where, dx = map(Argument, range(5)) if backward else (None, Argument(0), Argument(1), Argument(2), None)
@@ -235,7 +306,9 @@ def programs(pass_, p):
     if p.kind == "lp" and p.norm_type != 2:
         work = norm_task(p.dtype, backward)
     else:
-        work = (backward_task if backward else forward_task)(p.dtype, SQUARE if p.kind == "lp" else p.kind_number, p.index_bytes)
+        work = (tiles_task if tiled else backward_task if backward else forward_task)(
+            p.dtype, SQUARE if p.kind == "lp" else p.kind_number, p.index_bytes
+        )
     each = (40 if p.kind == "lp" else 1) / min(lanes(p.dtype), p.c)
     return program(words, Stage(work, -(-p.mb * height // rows), each * loads * p.mb * height))
 
