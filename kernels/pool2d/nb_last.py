@@ -10,7 +10,8 @@ Loops    tasks are blocks of rows of the result (out, or dx): each element is wr
                taps of the window, or pairs of the input: rows, then columns, in registers that stay
          A norm with another exponent than 2 goes element by element through the C library's pow (`norm_task`).
          Backward of windows side by side goes through g instead, and writes the taps of each window (`tiles_task`).
-         The loops over taps and pairs step by an unknown 1: LLVM would unroll windows of two or three taps eightfold.
+         Forward, windows of 2 x 2 and 3 x 3 taps that lie inside are unrolled (`windows_of`).
+         The other loops over taps and pairs step by an unknown 1: LLVM would unroll windows of two or three taps eightfold.
 Edges    the problem's table holds each window's first tap inside and the number of taps: no test in the loops, no padding
 Cost     as cy_last
 """
@@ -38,8 +39,8 @@ def divisor(c, i, j):
 
 
 @cache
-def window_of(v, kind, index_bytes, masked):
-    """The results of a window of rows x cols taps for the registers of v; masked: of n channels."""
+def window_of(v, kind, index_bytes, masked, size):
+    """The results of a window of rows x cols taps for the registers of v; masked: of n channels; size: rows and cols where they are known, or 0."""
     integers = v.integers_1 if index_bytes == 1 else v.integers_4
     element = v.type.element
     low = np.dtype(str(element)).type(-np.inf)
@@ -48,10 +49,11 @@ def window_of(v, kind, index_bytes, masked):
     def window(c, i, j, x, rows, cols, row_step, step, kw, out, where, n):
         acc = v.set(low) if kind == MAX else v.zero()
         at = v.set_integer(0)
-        r, once = 0, unknown(1)
-        while r < rows:
+        r, once = 0, 1 if size else unknown(1)
+        tall, wide = size or rows, size or cols
+        while r < tall:
             tap, s = x + r * row_step, 0
-            while s < cols:
+            while s < wide:
                 y = v.load_n(tap, n) if masked else v.load(tap)
                 if kind == MAX:
                     take = (y > acc) | (y != y)
@@ -66,7 +68,7 @@ def window_of(v, kind, index_bytes, masked):
                 s += once
             r += once
         if kind == AVG:
-            acc = acc / element(divisor(c, i, j))
+            acc = acc * element(1.0 / divisor(c, i, j))
         elif kind == SQUARE:
             acc = v.sqrt(acc * element(c[KH] * c[KW] / divisor(c, i, j)))
         if masked:
@@ -80,37 +82,49 @@ def window_of(v, kind, index_bytes, masked):
 
 
 @cache
-def forward_task(dtype, kind, index_bytes):
-    """A block of rows of out."""
+def windows_of(dtype, kind, index_bytes, size):
+    """The results of a window for all channels: registers four at a time, then one, the last one masked."""
     one, many, item = lanes(dtype), MANY * lanes(dtype), dtype.itemsize
-    whole, single, masked = (window_of(simd(dtype, n), kind, index_bytes, part) for n, part in ((MANY, False), (1, False), (1, True)))
+    whole, single, masked = (window_of(simd(dtype, n), kind, index_bytes, part, size) for n, part in ((MANY, False), (1, False), (1, True)))
+
+    @inline
+    def windows(c, i, j, x, rows, cols, row_step, step, to):
+        channels, kw, out, where = c[C], c[KW], c[OUT] + to * item, c[WHERE] + to * index_bytes
+        end, rest = channels // many * many, channels // one * one
+        for k in range(0, end, many):
+            whole(c, i, j, x + k * item, rows, cols, row_step, step, kw, out + k * item, where + k * index_bytes, many)
+        for k in range(end, rest, one):
+            single(c, i, j, x + k * item, rows, cols, row_step, step, kw, out + k * item, where + k * index_bytes, one)
+        if rest < channels:
+            n = channels - rest
+            masked(c, i, j, x + rest * item, rows, cols, row_step, step, kw, out + rest * item, where + rest * index_bytes, n)
+
+    return windows
+
+
+@cache
+def forward_task(dtype, kind, index_bytes, size):
+    """A block of rows of out; windows of size x size taps that lie inside are unrolled."""
+    item = dtype.itemsize
+    clipped, square = windows_of(dtype, kind, index_bytes, 0), windows_of(dtype, kind, index_bytes, size)
 
     @task
     def work(ctx, task, slot):
         c = ints(ctx)
-        height, width, channels, kw, ih, iw = c[OH], c[OW], c[C], c[KW], c[IH], c[IW]
-        source, out, where = c[X], c[OUT], c[WHERE]
+        height, width, channels, ih, iw = c[OH], c[OW], c[C], c[IH], c[IW]
         row_step, step = c[DH] * iw * channels * item, c[DW] * channels * item
         tops, lefts = c[TABLE] + 8 * c[H_WINDOWS], c[TABLE] + 8 * c[W_WINDOWS]
-        end, rest = channels // many * many, channels // one * one
         for row in range(task * c[ROWS], min((task + 1) * c[ROWS], c[MB] * height)):
             image = row // height
             i = row - image * height
-            start = source + (image * ih + word(tops + 8 * i)) * iw * channels * item
+            start = c[X] + (image * ih + word(tops + 8 * i)) * iw * channels * item
             rows = word(tops + 8 * (height + i))
             for j in range(width):
-                x, cols = start + word(lefts + 8 * j) * channels * item, word(lefts + 8 * (width + j))
-                to = (row * width + j) * channels
-                for k in range(0, end, many):
-                    at = to + k
-                    whole(c, i, j, x + k * item, rows, cols, row_step, step, kw, out + at * item, where + at * index_bytes, many)
-                for k in range(end, rest, one):
-                    at = to + k
-                    single(c, i, j, x + k * item, rows, cols, row_step, step, kw, out + at * item, where + at * index_bytes, one)
-                if rest < channels:
-                    at = to + rest
-                    n = channels - rest
-                    masked(c, i, j, x + rest * item, rows, cols, row_step, step, kw, out + at * item, where + at * index_bytes, n)
+                x, cols, to = start + word(lefts + 8 * j) * channels * item, word(lefts + 8 * (width + j)), (row * width + j) * channels
+                if size and rows == size and cols == size:
+                    square(c, i, j, x, rows, cols, row_step, step, to)
+                else:
+                    clipped(c, i, j, x, rows, cols, row_step, step, to)
 
     return work
 
@@ -306,9 +320,11 @@ def programs(pass_, p):
     if p.kind == "lp" and p.norm_type != 2:
         work = norm_task(p.dtype, backward)
     else:
-        work = (tiles_task if tiled else backward_task if backward else forward_task)(
-            p.dtype, SQUARE if p.kind == "lp" else p.kind_number, p.index_bytes
-        )
+        kind = SQUARE if p.kind == "lp" else p.kind_number
+        if backward:
+            work = (tiles_task if tiled else backward_task)(p.dtype, kind, p.index_bytes)
+        else:
+            work = forward_task(p.dtype, kind, p.index_bytes, p.kh if p.kh == p.kw and p.kh in (2, 3) else 0)
     each = (40 if p.kind == "lp" else 1) / min(lanes(p.dtype), p.c)
     return program(words, Stage(work, -(-p.mb * height // rows), each * loads * p.mb * height))
 
