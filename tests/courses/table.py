@@ -56,6 +56,7 @@ TABLE: dict[str, str] = {
     "A-070": "tests/courses/test_gradients.py::test_learning_rate",
     "A-071": "tests/courses/test_gradients.py::test_eleven_line_network",
     "A-072": "tests/courses/test_gradients.py::test_training_recipe",
+    "A-073": "tests/courses/test_gradients.py::test_clipping_each_component",
     # optimisers
     # schedules
     # initialisers

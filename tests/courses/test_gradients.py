@@ -273,3 +273,17 @@ def test_training_recipe():
     for ours, theirs in zip(net.parameters(), by_hand.parameters()):
         np.testing.assert_array_equal(ours.data, theirs.data)
     assert history[-1]["train_accuracy"] > 0.9
+
+
+@pytest.mark.course("A-073")
+def test_clipping_each_component():
+    """Every component of the gradient is clipped to [-1, 1]; by norm, the direction stays."""
+    g = np.array([0.5, -3.0, 8.0, -0.2])
+    p = nn.Parameter(np.zeros(4))
+    p.grad = lamella.tensor(g)
+    nn.utils.clip_grad_value_([p], 1.0)
+    np.testing.assert_array_equal(p.grad.data, [0.5, -1, 1, -0.2])
+    p.grad = lamella.tensor(g)
+    before = nn.utils.clip_grad_norm_([p], 1.0)
+    np.testing.assert_allclose(float(before), np.linalg.norm(g))
+    np.testing.assert_allclose(p.grad.data, g / np.linalg.norm(g), rtol=1e-5)
