@@ -22,9 +22,12 @@ __all__ = [
     "eye_",
     "kaiming_normal_",
     "kaiming_uniform_",
+    "lecun_normal_",
+    "lecun_uniform_",
     "normal_",
     "ones_",
     "orthogonal_",
+    "sparse_",
     "trunc_normal_",
     "uniform_",
     "xavier_normal_",
@@ -283,9 +286,11 @@ def xavier_normal_(tensor: Any, gain: float = 1.0) -> Any:
 
 
 def _kaiming_std(tensor: Any, a: float, mode: str, nonlinearity: str, name: str) -> float:
-    if mode not in ("fan_in", "fan_out"):
-        raise ValueError(f"{name}: mode must be 'fan_in' or 'fan_out', got {mode!r}")
-    fan = _fans(tensor, name)[mode == "fan_out"]
+    fan_in, fan_out = _fans(tensor, name)
+    fans = {"fan_in": fan_in, "fan_out": fan_out, "fan_avg": (fan_in + fan_out) / 2}
+    if mode not in fans:
+        raise ValueError(f"{name}: mode must be 'fan_in', 'fan_out' or 'fan_avg', got {mode!r}")
+    fan = fans[mode]
     return calculate_gain(nonlinearity, a) / math.sqrt(fan) if fan else 0.0
 
 
@@ -297,8 +302,9 @@ def kaiming_uniform_(tensor: Any, a: float = 0, mode: str = "fan_in", nonlineari
     tensor : Tensor or ndarray, two axes or more: (out, in, *window)
     a : float
         The negative slope of the leaky_relu that follows.
-    mode : {"fan_in", "fan_out"}
-        Keep the variance of the forward pass, or of the backward pass.
+    mode : {"fan_in", "fan_out", "fan_avg"}
+        Keep the variance of the forward pass, of the backward pass, or something between: with "fan_avg" and relu the variance
+        is 4 / (fan_in + fan_out).
     nonlinearity : str
         See `calculate_gain`.
 
@@ -338,6 +344,78 @@ def kaiming_normal_(tensor: Any, a: float = 0, mode: str = "fan_in", nonlinearit
     (8, 3, 3, 3)
     """
     return normal_(tensor, 0.0, _kaiming_std(tensor, a, mode, nonlinearity, "kaiming_normal_"))
+
+
+def lecun_normal_(tensor: Any) -> Any:
+    """Normal with standard deviation 1 / sqrt(fan_in): ``randn(n) / sqrt(n)``, which calibrates the variance of a linear neuron to that of its inputs.
+
+    Parameters
+    ----------
+    tensor : Tensor or ndarray
+        Two axes or more: (out, in, *window).
+
+    Notes
+    -----
+    After LeCun, Bottou, Orr and Mueller, Efficient BackProp, 1998; for SELU networks.
+
+    Examples
+    --------
+    >>> import lamella
+    >>> lecun_normal_(lamella.empty(3, 5)).shape
+    (3, 5)
+    """
+    return normal_(tensor, 0.0, _kaiming_std(tensor, 0.0, "fan_in", "linear", "lecun_normal_"))
+
+
+def lecun_uniform_(tensor: Any) -> Any:
+    """Uniform in [-b, b), b = sqrt(3 / fan_in): of variance 1 / fan_in, as `lecun_normal_`.
+
+    Parameters
+    ----------
+    tensor : Tensor or ndarray
+        Two axes or more: (out, in, *window).
+
+    Examples
+    --------
+    >>> import lamella
+    >>> bool(abs(lecun_uniform_(lamella.empty(5, 3))).max() <= 1)
+    True
+    """
+    bound = math.sqrt(3.0) * _kaiming_std(tensor, 0.0, "fan_in", "linear", "lecun_uniform_")
+    return uniform_(tensor, -bound, bound)
+
+
+def sparse_(tensor: Any, sparsity: float, std: float = 0.01) -> Any:
+    """Normal with mean 0, and in each column a part of zeros, at random places.
+
+    Parameters
+    ----------
+    tensor : Tensor or ndarray
+        Two axes.
+    sparsity : float in [0, 1]
+        The part of zeros: ``ceil(sparsity * rows)`` in each column.
+    std : float
+
+    Notes
+    -----
+    After Martens, ICML 2010.
+
+    Examples
+    --------
+    >>> import lamella
+    >>> w = sparse_(lamella.empty(10, 3), sparsity=0.3)
+    >>> [int(n) for n in (w.data == 0).sum(0)]
+    [3, 3, 3]
+    """
+    if len(tensor.shape) != 2:
+        raise ValueError(f"sparse_: only tensors with 2 dimensions are supported, got shape {tuple(tensor.shape)}")
+    if not 0 <= sparsity <= 1:
+        raise ValueError(f"sparse_: expected a sparsity in [0, 1], got {sparsity}")
+    rows, columns = tensor.shape
+    values = generator().normal(0.0, std, (rows, columns))
+    for column in range(columns):
+        values[generator().permutation(rows)[: math.ceil(sparsity * rows)], column] = 0
+    return _set(tensor, values)
 
 
 def orthogonal_(tensor: Any, gain: float = 1.0) -> Any:

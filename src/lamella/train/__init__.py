@@ -4,6 +4,7 @@ from lamella.train import metrics, plots
 from lamella.train.callbacks import Callback, EarlyStopping
 from lamella.train.decomposition import BiasVariance, bias_variance
 from lamella.train.descent import Descent, gradient_descent
+from lamella.train.lr_finder import LRFound, find_lr
 from lamella.train.metrics import accuracy, confusion_matrix
 from lamella.train.trainer import Interrupted, Trainer
 

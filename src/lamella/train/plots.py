@@ -10,7 +10,7 @@ import numpy as np
 
 from lamella.tensor import Tensor
 
-__all__ = ["plot_confusion", "plot_curves", "plot_filters"]
+__all__ = ["plot_confusion", "plot_curves", "plot_filters", "plot_lr_find"]
 
 _TRAIN, _VALID = "#1f5fa8", "#d1601f"
 
@@ -197,4 +197,49 @@ def plot_filters(weight: Any, path: str | os.PathLike | None = None, title: str 
         figure.colorbar(image, ax=list(axes[:count]), label="weight", shrink=0.9, aspect=14 if rows < 3 else 24)
     more = f" (the first {limit} of {len(weight)})" if len(weight) > limit else ""
     figure.suptitle((title or f"{len(weight)} filters of {weight.shape[2]} x {weight.shape[3]}") + more, fontsize=11)
+    return _finish(figure, path)
+
+
+def plot_lr_find(
+    lrs: Sequence[float],
+    losses: Sequence[float],
+    smoothed: Sequence[float],
+    suggestion: float,
+    rises: float,
+    path: str | os.PathLike | None = None,
+) -> Any:
+    """The loss over a growing learning rate, with the suggestion.
+
+    Parameters
+    ----------
+    lrs, losses, smoothed : sequence of float
+        Of `lamella.train.find_lr`.
+    suggestion, rises : float
+        Learning rates to mark.
+    path : str or path, optional
+        Where to save the picture.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+
+    Examples
+    --------
+    >>> plot_lr_find([0.1, 1.0, 10.0], [2.0, 1.0, 3.0], [2.0, 1.0, 3.0], 0.1, 1.0).axes[0].get_xscale()
+    'log'
+    """
+    figure = _figure(7, 4)
+    axis = figure.subplots()
+    axis.plot(lrs, losses, color=_TRAIN, alpha=0.3, linewidth=1, label="loss of a batch")
+    axis.plot(lrs, smoothed, color=_TRAIN, linewidth=2, label="smoothed")
+    axis.axvline(rises, color="#888888", linestyle="--", linewidth=1, label=f"starts to rise: {rises:.2g}")
+    axis.axvline(suggestion, color=_VALID, linewidth=1.5, label=f"a tenth of it: {suggestion:.2g}")
+    axis.set_xscale("log")
+    low, high = min(smoothed), max(smoothed[: int(np.argmin(smoothed)) + 1])
+    margin = 0.25 * (high - low) or 0.1
+    axis.set_ylim(low - margin, high + 2 * margin)
+    axis.set_xlabel("learning rate")
+    axis.set_ylabel("loss")
+    axis.grid(alpha=0.3)
+    axis.legend()
     return _finish(figure, path)
