@@ -61,6 +61,12 @@ _LAZY = {
     "save_model": "serialization",
     "load_model": "serialization",
     "show_config": "config",
+    "fold_batchnorm": "folding",
+    "lint": "linting",
+    "receptive_field": "geometry",
+    "conv_output_size": "geometry",
+    "conv_transpose_output_size": "geometry",
+    "same_padding": "geometry",
     "load_tuning": "tuning",
     "clear_tuning": "tuning",
 }

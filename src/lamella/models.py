@@ -135,6 +135,8 @@ class VGGSmall(nn.Sequential):
 class BasicBlock(nn.Module):
     """Two 3x3 convolutions with batch norm, and the input added before the last ReLU."""
 
+    foldable = (("conv1", "bn1"), ("conv2", "bn2"))
+
     def __init__(self, in_channels: int, channels: int, stride: int):
         super().__init__()
         self.conv1 = nn.Conv2d(in_channels, channels, 3, stride=stride, padding=1, bias=False)
@@ -174,6 +176,8 @@ class ResNet20(nn.Module):
     >>> sum(p.numel() for p in model.parameters())
     272474
     """
+
+    foldable = (("conv1", "bn1"),)
 
     def __init__(self, in_channels: int = 1, num_classes: int = 10, image_size: Any = 28):
         super().__init__()

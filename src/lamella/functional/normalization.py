@@ -6,6 +6,10 @@ from typing import Any
 
 import numpy as np
 
+from lamella.functional.activation import relu
+from lamella.functional.elementwise import add, div, mul, sqrt, sub
+from lamella.functional.reduce import mean
+from lamella.functional.shape import reshape
 from lamella.layout import channels_last, empty_channels_last, operand, same_dtype
 from lamella.problems import BatchNormProblem
 from lamella.registry import select
@@ -28,6 +32,13 @@ def update_running(operation: str, name: str, running: np.ndarray, new: np.ndarr
     running += momentum * unbias * new
 
 
+def _share(convention: str, momentum: float, rows: int) -> tuple[float, float]:
+    """The weight of new statistics, and the factor of their variance."""
+    if convention not in ("torch", "keras", "onnx"):
+        raise ValueError(f"batch_norm: expected convention to be torch, keras or onnx, got {convention!r}")
+    return (momentum, rows / (rows - 1)) if convention == "torch" else (1 - momentum, 1.0)
+
+
 def _forward(
     x: Any,
     weight: Any,
@@ -39,6 +50,7 @@ def _forward(
     momentum: float,
     eps: float,
     activation: str,
+    convention: str,
 ) -> tuple[np.ndarray, Any]:
     x = operand(np.asarray(x), "batch_norm")
     if x.ndim < 2:
@@ -68,8 +80,9 @@ def _forward(
         if rows:
             select("batchnorm", "forward_train", p)(p, x, weight, bias, residual, out, mean, var)
             if running_mean is not None:
-                update_running("batch_norm", "running_mean", running_mean, mean, momentum)
-                update_running("batch_norm", "running_var", running_var, var, momentum, rows / (rows - 1))
+                share, unbias = _share(convention, momentum, rows)
+                update_running("batch_norm", "running_mean", running_mean, mean, share)
+                update_running("batch_norm", "running_var", running_var, var, share, unbias)
     elif rows:
         select("batchnorm", "forward_eval", p)(p, x, weight, bias, mean, var, residual, out)
     if residual is not None and activation == "none":  # its gradient is g: what is left to compute knows nothing of it
@@ -103,6 +116,8 @@ def batch_norm(
     *,
     activation: str = "none",
     residual: Any = None,
+    convention: str = "torch",
+    eps_outside: bool = False,
 ) -> Any:
     """Normalise every channel to mean 0 and variance 1, then scale and shift it; then, if asked, add another array and apply ReLU.
 
@@ -124,6 +139,11 @@ def batch_norm(
         Applied to the result in the same pass; backward finds its mask again without reading the result.
     residual : array or Tensor of the input's shape, optional
         Added before the activation: the end of a residual block, ``relu(batch_norm(x) + residual)``, in one pass.
+    convention : {"torch", "keras", "onnx"}
+        Of momentum and running variance. "torch": momentum weighs the new statistics, of which the variance is unbiased. "keras" and "onnx": it weighs the
+        old ones, ``running = momentum * running + (1 - momentum) * new`` (their defaults: momentum 0.99, eps 1e-3; 0.9, 1e-5), with the biased variance.
+    eps_outside : bool
+        Divide by sqrt(var) + eps, as some courses write it, instead of sqrt(var + eps). In training this is composed of other operations, and slower.
 
     Returns
     -------
@@ -151,10 +171,43 @@ def batch_norm(
     array([[0. , 0. ],
            [1.5, 1.5]])
     """
+    if eps_outside:
+        arguments = (input, running_mean, running_var, weight, bias, bool(training), float(momentum), float(eps))
+        return _outside(*arguments, activation, residual, convention)
     inputs = (input, weight, bias, running_mean, running_var, residual)
-    out = apply(_BATCH_NORM, inputs, bool(training), float(momentum), float(eps), activation)
+    out = apply(_BATCH_NORM, inputs, bool(training), float(momentum), float(eps), activation, convention)
     if training:
         for running in (running_mean, running_var):
             if isinstance(running, Tensor):
                 running._version[0] += 1
     return out
+
+
+def _outside(
+    input: Any,
+    running_mean: Any,
+    running_var: Any,
+    weight: Any,
+    bias: Any,
+    training: bool,
+    momentum: float,
+    eps: float,
+    activation: str,
+    residual: Any,
+    convention: str,
+) -> Any:
+    """batch_norm that divides by sqrt(var) + eps: that of a variance of which this is the root."""
+    if not training:
+        var = None if running_var is None else (np.sqrt(running_var.data if isinstance(running_var, Tensor) else running_var) + eps) ** 2
+        return batch_norm(input, running_mean, var, weight, bias, False, momentum, 0.0, activation=activation, residual=residual)
+    plain = batch_norm(input, running_mean, running_var, None, None, True, momentum, 0.0, convention=convention)  # (x - mean) / sqrt(var)
+    axes = (0, *range(2, input.ndim))
+    apart = sub(input, mean(input, axes, True))
+    deviation = sqrt(mean(mul(apart, apart), axes, True))
+    shape = (1, -1) + (1,) * (input.ndim - 2)
+    out = mul(plain, div(deviation, add(deviation, eps)))
+    out = out if weight is None else mul(out, reshape(weight, shape))
+    out = out if bias is None else add(out, reshape(bias, shape))
+    if residual is not None:
+        return add(out, residual, activation=activation)
+    return relu(out) if activation == "relu" else out

@@ -35,6 +35,8 @@ class _BatchNorm(Module):
         track_running_stats: bool = True,
         dtype: Any = None,
         activation: str = "none",
+        convention: str = "torch",
+        eps_outside: bool = False,
     ):
         super().__init__()
         name = type(self).__name__
@@ -42,6 +44,7 @@ class _BatchNorm(Module):
             raise ValueError(f"{name}: num_features must be a positive integer, got {num_features!r}")
         self.num_features, self.eps, self.momentum = num_features, eps, momentum
         self.affine, self.track_running_stats, self.activation = affine, track_running_stats, activation
+        self.convention, self.eps_outside = convention, eps_outside
         self.register_parameter("weight", Parameter(empty(num_features, dtype=dtype)) if affine else None)
         self.register_parameter("bias", Parameter(empty(num_features, dtype=dtype)) if affine else None)
         self.register_buffer("running_mean", zeros(num_features, dtype=dtype) if track_running_stats else None)
@@ -76,6 +79,7 @@ class _BatchNorm(Module):
             self.num_batches_tracked.add_(1)
             if momentum is None:
                 momentum = 1 / int(self.num_batches_tracked)
+                momentum = momentum if self.convention == "torch" else 1 - momentum
         use = tracked or not self.training
         mean, var = (self.running_mean, self.running_var) if use else (None, None)
         return F.batch_norm(
@@ -89,13 +93,21 @@ class _BatchNorm(Module):
             self.eps,
             activation=self.activation,
             residual=residual,
+            convention=self.convention,
+            eps_outside=self.eps_outside,
         )
+
+    def sigma(self, var: np.ndarray) -> np.ndarray:
+        """What is divided by at a variance: sqrt(var + eps), or sqrt(var) + eps."""
+        return np.sqrt(var) + self.eps if self.eps_outside else np.sqrt(var + self.eps)
 
     def extra_repr(self) -> str:
         return (
             f"{self.num_features}, eps={self.eps}, momentum={self.momentum}, affine={self.affine}, "
             f"bias={self.bias is not None}, track_running_stats={self.track_running_stats}"
             + (f", activation={self.activation!r}" if self.activation != "none" else "")
+            + (f", convention={self.convention!r}" if self.convention != "torch" else "")
+            + (", eps_outside=True" if self.eps_outside else "")
         )
 
 
@@ -117,6 +129,10 @@ class BatchNorm1d(_BatchNorm):
     dtype : optional, default float32
     activation : {"none", "relu"}
         Applied to the result in the same pass, also to ``layer(input, residual)``, the sum with another Tensor.
+    convention : {"torch", "keras", "onnx"}
+        What momentum weighs, and which variance is kept: see `lamella.functional.batch_norm`.
+    eps_outside : bool
+        Divide by sqrt(var) + eps instead of sqrt(var + eps).
 
     Attributes
     ----------
@@ -152,6 +168,10 @@ class BatchNorm2d(_BatchNorm):
     dtype : optional, default float32
     activation : {"none", "relu"}
         Applied to the result in the same pass, also to ``layer(input, residual)``, the sum with another Tensor.
+    convention : {"torch", "keras", "onnx"}
+        What momentum weighs, and which variance is kept: see `lamella.functional.batch_norm`.
+    eps_outside : bool
+        Divide by sqrt(var) + eps instead of sqrt(var + eps).
 
     Attributes
     ----------
@@ -189,6 +209,10 @@ class BatchNorm3d(_BatchNorm):
     dtype : optional, default float32
     activation : {"none", "relu"}
         Applied to the result in the same pass, also to ``layer(input, residual)``, the sum with another Tensor.
+    convention : {"torch", "keras", "onnx"}
+        What momentum weighs, and which variance is kept: see `lamella.functional.batch_norm`.
+    eps_outside : bool
+        Divide by sqrt(var) + eps instead of sqrt(var + eps).
 
     Attributes
     ----------
