@@ -160,6 +160,23 @@ def unknown(typingctx, value):
     return types.int64(types.int64), codegen
 
 
+@cache
+def stack(nbytes):
+    """The function that gives a task the address of `nbytes` of its own stack."""
+
+    @intrinsic
+    def address(typingctx):
+        def codegen(context, builder, signature, args):
+            with builder.goto_entry_block():
+                memory = builder.alloca(ir.ArrayType(ir.IntType(8), nbytes))
+            memory.align = 64
+            return builder.ptrtoint(memory, ir.IntType(64))
+
+        return types.int64(), codegen
+
+    return address
+
+
 @njit(inline="always")
 def ints(ctx):
     return carray(ctx, _WORDS, np.int64)

@@ -7,6 +7,7 @@
     v.set(s)  v.zero()  v.fma(x, y, z)  v.sqrt(x)  v.head(n)  v.sum(x)  v.largest(x)
     x + y  x - y  x * y  x / y  -x  x > y  x >= y  x < y  x == y  x != y         numbers become vectors; comparisons give masks
     select(mask, x, y)  maximum(x, y)  minimum(x, y)                             of vectors, or of numbers; mask | mask
+    prefetch_l2(address)  prefetch_write(address)
 
 LLVM's own vectoriser leaves remainders to scalar loops, keeps sums in memory where it cannot tell arrays apart, and stops at the first call. Here vectors
 are values of Numba's type system, as wide as LAMELLA_ISA says; LLVM gives them registers and splits those of several.
@@ -232,8 +233,22 @@ def operation(result, arguments, code):
         lambda typingctx, a, b, c, d: found,
         lambda typingctx, a, b, c, d, e: found,
         lambda typingctx, a, b, c, d, e, f: found,
+        lambda typingctx, a, b, c, d, e, f, g: found,
     )
     return intrinsic(takes[len(arguments)])
+
+
+def _prefetch(write, locality):
+    numbers = [ir.Constant(_I32, value) for value in (write, locality, 1)]
+
+    def code(b, address):
+        pointer = b.inttoptr(address, ir.IntType(8).as_pointer())
+        b.call(declare(b, "llvm.prefetch.p0", ir.VoidType(), [pointer.type, _I32, _I32, _I32]), [pointer, *numbers])
+
+    return operation(None, (types.int64,), code)
+
+
+prefetch_l2, prefetch_write = _prefetch(0, 2), _prefetch(1, 3)  # of the line at an address
 
 
 def namespace(name, **members):

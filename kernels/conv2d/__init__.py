@@ -27,6 +27,8 @@ of (v, u), each with the taps that hit it: no multiplication by inserted zeros.
 | nb_direct | the same as cy_direct | numba |
 | nb_im2col | the same as cy_im2col, packed in rows | numba |
 | nb_lanes | as cy_lanes, images only | numba |
+| nb_winograd_f2 | the same as cy_winograd_f2 | numba |
+| nb_winograd_f4 | the same as cy_winograd_f4 | numba |
 """
 
 from lamella.kernels import implementations

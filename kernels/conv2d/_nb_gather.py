@@ -161,8 +161,8 @@ def activating(dtype):
     zero = real(0)
 
     @inline
-    def activate(c, slope, at, n):
-        out, act = array(at), c[ACT]
+    def activate(act, slope, at, n):
+        out = array(at)
         if act == 1:
             for i in range(n):
                 out[i] = zero if out[i] <= zero else out[i]

@@ -114,7 +114,7 @@ def band_task(dtype):
                     v.store_n(dst + column * by_column + i * item, n, a)
             if c[ACT] != 0:
                 for column in range(c[COLUMNS]):
-                    activate(c, slope, dst + column * by_column, channels)
+                    activate(c[ACT], slope, dst + column * by_column, channels)
 
     return band
 

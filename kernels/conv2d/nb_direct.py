@@ -117,7 +117,7 @@ def band_task(dtype):
                             to + q * by_column * item, by_column, bias, 0,
                         )  # fmt: skip
         for r in range(rows if c[ACT] != 0 else 0):
-            activate(c, doubles(ctx)[SLOPE], dst + r * by_row * item, columns * by_column)
+            activate(c[ACT], doubles(ctx)[SLOPE], dst + r * by_row * item, columns * by_column)
 
     return band
 

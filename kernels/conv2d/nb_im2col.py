@@ -129,7 +129,7 @@ def block_task(dtype):
                             for j in range(n):
                                 dst[at + j] = sums[h * nr + j]
         if c[ACT] != 0:
-            activate(c, doubles(ctx)[SLOPE], c[DST] + pixel * by_column * item, count * by_column)
+            activate(c[ACT], doubles(ctx)[SLOPE], c[DST] + pixel * by_column * item, count * by_column)
 
     return block
 

@@ -218,7 +218,7 @@ def band_task(dtype):
                         wp + (1 + first) * tall * item, to, VECTOR_BYTES, c[GO] + p * 8,
                     )  # fmt: skip
             if c[ACT] != 0:
-                activate(c, slope, results, count * n * lanes)
+                activate(c[ACT], slope, results, count * n * lanes)
             # channels-last pixels of every image
             runs, size = (1, count * n) if dense else (count, n)
             for i in range(runs):
