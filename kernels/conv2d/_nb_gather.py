@@ -11,8 +11,9 @@ so that a problem compiles the tiles it needs (0.1 s each) and the tasks are com
 from functools import cache
 
 import numpy as np
-from lamella.kernels._common.nb import array_i64, context, floats_of, inline, ints, task
+from lamella.kernels._common.nb import array_i64, context, floats_of, inline, ints, stack, task
 from lamella.kernels._common.nb_math import math_of
+from lamella.kernels._common.nb_simd import simd
 from lamella.kernels._common.nb_tile import MR, NV, VECTOR_BYTES, call, lanes, tile_function
 
 CHUNKS = 8  # private copies of dw at most
@@ -25,8 +26,9 @@ RATE = {4: VECTOR_BYTES, 8: VECTOR_BYTES / 2}  # flops per ns of one thread, for
 (
     GROUPS, SRC, MB, HEIGHT, WIDTH, CHANNELS, DEPTH, ROWS, COLUMNS, SY, SX, DST, DST_FIRST, DST_IMAGE, DST_ROW, DST_COLUMN, N, TAPS,
     TY, TX, TW, W, W_GROUP, W_IN, W_OUT, WP, PANELS, NR, K, PARTS, PRIVATES, DW, DB,
-    BIAS, TILES, ZERO, ONE, BUFFER, BUFFER_BYTES, RUNS, RUN_TAPS, BLOCKS, BLOCK_PANELS, ACT, SLOPE, OWN,
-) = range(46)  # fmt: skip
+    BIAS, TILES, ZERO, ONE, BUFFER, BUFFER_BYTES, RUNS, RUN_TAPS, BLOCKS, BLOCK_PANELS, ACT, SLOPE, FILTER, PLACE,
+    OWN,
+) = range(48)  # fmt: skip
 
 _ZERO = np.zeros(MAX_ROWS, np.int64)
 _ONE = {4: np.ones(1, np.float32), 8: np.ones(1, np.float64)}
@@ -55,6 +57,9 @@ class Gather:
         self.tables = np.array(taps, np.int64).reshape(-1, 3).T.copy()
         ty, tx, _ = self.tables
         self.y_low, self.y_high, self.x_low, self.x_high = (int(f()) if taps else 0 for f in (ty.min, ty.max, tx.min, tx.max))
+        self.filter = p.kh * p.kw
+        self.place = np.full(self.filter, -1)  # packed number of tap i * kw + j, if the gather has it
+        self.place[self.tables[2]] = np.arange(self.taps)
         self.width_of_register = lanes(p.dtype)
         self.nr = (1 if self.n <= lanes(p.dtype) else NV) * lanes(p.dtype)
         self.panels = ceil_div(self.n, self.nr)
@@ -66,7 +71,7 @@ class Gather:
         self.runs = self.taps // self.run_taps
         self.flops = 2.0 * self.mb * self.rows * self.columns * self.groups * self.n * self.k
         self.parts = self.blocks = self.block_panels = 0
-        self.kept = [self.tables]
+        self.kept = [self.tables, self.place]
 
     def need_tiles(self, heights, masked=False, narrow=False):
         """The table of tiles for these heights; masked, narrow: what becomes of a last panel that is not whole registers."""
@@ -98,11 +103,11 @@ class Gather:
 
     @property
     def pack_time(self):
-        return 0.7 * self.groups * self.n * self.k
+        return 0.2 * self.groups * self.n * self.k
 
     @property
     def sum_time(self):
-        return (self.parts * 0.1 + 0.7) * self.groups * self.panels * self.k * self.nr
+        return (self.parts * 0.1 + 0.2) * self.groups * self.panels * self.k * self.nr
 
     def template(self, buffer_bytes, *own):
         """The context, but for the addresses of the call; `own` are the implementation's words."""
@@ -111,7 +116,8 @@ class Gather:
             self.groups, 0, self.mb, self.height, self.width, self.channels, self.depth, self.rows, self.columns, self.sy, self.sx,
             0, self.dst_first, self.dst_image, self.dst_row, self.dst_column, self.n, self.taps, ty, tx, tw,
             0, self.w_group, self.w_in, self.w_out, 0, self.panels, self.nr, self.k, self.parts, 0, 0, 0,
-            0, self.tiles, _ZERO, _ONE[self.item], 0, buffer_bytes, self.runs, self.run_taps, self.blocks, self.block_panels, self.act, self.slope, *own,
+            0, self.tiles, _ZERO, _ONE[self.item], 0, buffer_bytes, self.runs, self.run_taps, self.blocks, self.block_panels, self.act, self.slope,
+            self.filter, self.place, *own,
         )  # fmt: skip
 
 
@@ -181,62 +187,104 @@ def activating(dtype):
 
 @cache
 def pack_weights(dtype):
-    """The task that packs panel task % panels of group task // panels."""
-    array, item = floats_of(dtype), dtype.itemsize
-    zero = dtype.type(0)
+    """The task that packs panel task % panels of group task // panels: squares of w are transposed in registers."""
+    v, array, item = simd(dtype), floats_of(dtype), dtype.itemsize
+    zero, width_of_register, corner_of = dtype.type(0), v.lanes, stack(v.lanes * VECTOR_BYTES)
 
     @task
     def pack(ctx, task, slot):
         c = ints(ctx)
-        nr, taps, depth, w_in, w_out = c[NR], c[TAPS], c[DEPTH], c[W_IN], c[W_OUT]
+        nr, taps, depth, w_in, w_out, filter_ = c[NR], c[TAPS], c[DEPTH], c[W_IN], c[W_OUT], c[FILTER]
         first = task % c[PANELS] * nr
         width = min(nr, c[N] - first)
-        w = array(c[W] + (task // c[PANELS] * c[W_GROUP] + first * w_out) * item)
-        wp = array(c[WP] + task * taps * depth * nr * item)
-        tw = array_i64(c[TW])
+        w = c[W] + (task // c[PANELS] * c[W_GROUP] + first * w_out) * item
+        packed = c[WP] + task * taps * depth * nr * item
+        place = array_i64(c[PLACE])
         if width < nr:
+            wp = array(packed)
             for i in range(taps * depth * nr):
                 wp[i] = zero
-        # 16 input channels at a time: what is written then fits L1 while w is read along its rows
-        for block in range(0, depth, 16):
-            for j in range(width):
-                for ci in range(block, min(block + 16, depth)):
-                    for q in range(taps):
-                        wp[(q * depth + ci) * nr + j] = w[ci * w_in + j * w_out + tw[q]]
+        if w_out == 1:  # 1 x 1 filters, backward: the lanes lie side by side in w
+            for ci in range(depth if taps > 0 else 0):
+                for j in range(0, width, width_of_register):
+                    n = min(width - j, width_of_register)
+                    v.store_n(packed + (ci * nr + j) * item, n, v.load_n(w + (ci * w_in + j) * item, n))
+            return
+        corner = corner_of()
+        # in w, the taps of one input channel may follow those of the one before
+        span = depth * filter_ if w_in == filter_ else filter_
+        for outer in range(depth * filter_ // span if taps > 0 else 0):
+            for start in range(0, span, width_of_register):
+                n = min(span - start, width_of_register)
+                for j in range(0, width, width_of_register):
+                    m = min(width - j, width_of_register)
+                    src = w + (outer * w_in + j * w_out + start) * item
+                    if m == width_of_register and n == width_of_register:
+                        v.square(src, w_out * item, corner, VECTOR_BYTES)
+                    else:
+                        v.square_n(src, w_out * item, corner, VECTOR_BYTES, m, n)
+                    tap, ci = start % filter_, outer + start // filter_
+                    for i in range(n):
+                        row = packed + ((place[tap] * depth + ci) * nr + j) * item
+                        if place[tap] < 0:
+                            pass
+                        elif m == width_of_register:
+                            v.store(row, v.load(corner + i * VECTOR_BYTES))
+                        else:
+                            v.store_n(row, m, v.load(corner + i * VECTOR_BYTES))
+                        tap += 1
+                        if tap == filter_:
+                            tap = 0
+                            ci += 1
 
     return pack
 
 
 @cache
 def sum_private(dtype):
-    """The task that adds up the private copies of one panel, in order, and lays the sum out as dw and db."""
-    array, item = floats_of(dtype), dtype.itemsize
+    """The task that adds up the private copies of one panel, in order, and lays the sum out as dw and db, squares transposed in registers."""
+    v, item = simd(dtype), dtype.itemsize
+    width_of_register, corner_of = v.lanes, stack(v.lanes * VECTOR_BYTES)
+
+    @inline
+    def total(at, parts, step):
+        s = v.load(at)
+        for chunk in range(1, parts):
+            s = s + v.load(at + chunk * step)
+        return s
 
     @task
     def add(ctx, task, slot):
         c = ints(ctx)
-        nr, taps, depth, k, w_in, w_out = c[NR], c[TAPS], c[DEPTH], c[K], c[W_IN], c[W_OUT]
-        size = (k + 1) * nr
+        nr, taps, depth, k, w_out, parts = c[NR], c[TAPS], c[DEPTH], c[K], c[W_OUT] * item, c[PARTS]
+        size = (k + 1) * nr * item
         step = c[GROUPS] * c[PANELS] * size
         group = task // c[PANELS]
         first = task % c[PANELS] * nr
-        n = min(nr, c[N] - first)
-        sums = array(c[PRIVATES] + task * size * item)
-        dw = array(c[DW] + (group * c[W_GROUP] + first * w_out) * item)
-        tw = array_i64(c[TW])
-        for chunk in range(1, c[PARTS]):
-            other = array(c[PRIVATES] + (chunk * step + task * size) * item)
-            for i in range(size):
-                sums[i] += other[i]
-        for block in range(0, depth, 16):  # 16 input channels at a time: they stay in L1 while dw is written along its rows
-            for j in range(n):
-                for ci in range(block, min(block + 16, depth)):
-                    for q in range(taps):
-                        dw[ci * w_in + j * w_out + tw[q]] = sums[(q * depth + ci) * nr + j]
+        width = min(nr, c[N] - first)
+        sums = c[PRIVATES] + task * size
+        dw = c[DW] + group * c[W_GROUP] * item + first * w_out
+        corner = corner_of()
+        for start in range(0, k, width_of_register):
+            n = min(k - start, width_of_register)
+            for j in range(0, width, width_of_register):
+                m = min(width - j, width_of_register)
+                tap, ci = start % taps, start // taps
+                for i in range(n):
+                    v.store(corner + i * VECTOR_BYTES, total(sums + ((tap * depth + ci) * nr + j) * item, parts, step))
+                    tap += 1
+                    if tap == taps:
+                        tap = 0
+                        ci += 1
+                to = dw + j * w_out + start * item
+                if m == width_of_register and n == width_of_register:
+                    v.square(corner, VECTOR_BYTES, to, w_out)
+                else:
+                    v.square_n(corner, VECTOR_BYTES, to, w_out, n, m)
         if c[DB] != 0:
-            db = array(c[DB] + (group * c[N] + first) * item)
-            for j in range(n):
-                db[j] = sums[k * nr + j]
+            for j in range(0, width, width_of_register):
+                db = c[DB] + (group * c[N] + first + j) * item
+                v.store_n(db, min(width - j, width_of_register), total(sums + (k * nr + j) * item, parts, step))
 
     return add
 
