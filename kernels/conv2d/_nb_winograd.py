@@ -36,10 +36,10 @@ POINT = 5 / 8  # the point p of F(4x4); its powers are exact
 
 # Words of the context, named as the fields of Winograd (winograd.pxi); FIRST_TAP, TAP_STEP: the order in which w is read, in registers
 (
-    SRC, DST, W, BIAS, ACT, SLOPE, MB, HEIGHT, WIDTH, DEPTH, ROWS, COLUMNS, N, TOP, LEFT, DOWN, ACROSS, TILES, W_IN, W_OUT, FIRST_TAP, TAP_STEP,
+    SRC, DST, W, BIAS, ACT, SLOPE, MB, HEIGHT, WIDTH, DEPTH, ROWS, COLUMNS, N, TOP, LEFT, DY, DX, DOWN, ACROSS, TILES, W_IN, W_OUT, FIRST_TAP, TAP_STEP,
     PANELS, STATIONARY, SLICE_OF_U, SPAN_OF_V, FIRST, BLOCK_OF_TILES, PITCH, PLANE, SUMS_PLANE, U_PLANE, N_PITCH, N_PLANE, HEIGHT_DU, BLOCKS_DU,
     DW, DB, EARLIER, ZEROS, U, V, DM, LOCAL, LOCAL_BYTES, HEIGHTS, ZERO,
-) = range(47)  # fmt: skip
+) = range(49)  # fmt: skip
 
 _ZERO = np.zeros(1, np.int64)
 _I64 = ir.IntType(64)
@@ -211,6 +211,14 @@ def transforms(dtype, m):
     )
 
 
+@inline
+def place(c, m, tile):
+    """The image of a tile and its first pixel. Tiles of all sub-images that cover the same square follow each other."""
+    dy, dx, down, across = c[DY], c[DX], c[DOWN], c[ACROSS]
+    square = tile // (dy * dx)
+    return square // (down * across), square // across % down * m * dy + tile // dx % dy, square % across * m * dx + tile % dx
+
+
 @cache
 def fetching(dtype, m):
     """The function that brings the pixels of tiles into L2."""
@@ -219,20 +227,21 @@ def fetching(dtype, m):
     @inline
     def fetch(c, start, end, panel):
         """Those that the tiles from start to end will write; panel < 0: those that they will read."""
-        down, across = c[DOWN], c[ACROSS]
         rows, columns, n = c[ROWS], c[COLUMNS], c[N]
         height, width, pixel = c[HEIGHT], c[WIDTH], c[DEPTH] * item
         for k in range(start, min(end, c[TILES])):
-            image, y, x = k // (down * across), k // across % down * m, k % across * m
+            image, y0, x0 = place(c, m, k)
             for i in range(m):
+                y = y0 + i * c[DY]
                 for j in range(m):
+                    x = x0 + j * c[DX]
                     if panel >= 0:
-                        if y + i < rows and x + j < columns:
-                            at = c[DST] + ((image * rows + y + i) * columns + x + j) * n * item + panel * panel_bytes
+                        if y < rows and x < columns:
+                            at = c[DST] + ((image * rows + y) * columns + x) * n * item + panel * panel_bytes
                             for line in range(0, panel_bytes, 64):
                                 prefetch_write(at + line)
-                    elif y + i < height and x + j < width:
-                        at = c[SRC] + ((image * height + y + i) * width + x + j) * pixel
+                    elif y < height and x < width:
+                        at = c[SRC] + ((image * height + y) * width + x) * pixel
                         for line in range(0, pixel, 64):
                             prefetch_l2(at + line)
 
@@ -250,15 +259,15 @@ def input_transform(dtype, m):
         """v[product][tile][channel] = B^T d B for `count` tiles from `tile` on."""
         table = table_of()
         at = array_i64(table)
-        down, across, height, width, depth = c[DOWN], c[ACROSS], c[HEIGHT], c[WIDTH], c[DEPTH]
+        height, width, depth = c[HEIGHT], c[WIDTH], c[DEPTH]
         plane = c[PLANE] * item
         for k in range(tile, tile + count):
             fetch(c, k + 2, k + 3, -1)
-            image, y0, x0 = k // (down * across), k // across % down * m - c[TOP], k % across * m - c[LEFT]
+            image, y0, x0 = place(c, m, k)
             for i in range(a):
-                y = y0 + i
+                y = y0 + i * c[DY] - c[TOP]
                 for j in range(a):
-                    x = x0 + j
+                    x = x0 + j * c[DX] - c[LEFT]
                     inside = y >= 0 and y < height and x >= 0 and x < width
                     at[i * a + j] = c[SRC] + ((image * height + y) * width + x) * depth * item if inside else c[ZEROS]
             to = v + (k - tile) * c[PITCH] * item
@@ -282,14 +291,15 @@ def gradient_transform(dtype, m):
         """v[product][tile][channel] = A y A^T for `count` tiles of g from `tile` on."""
         table = table_of()
         at = array_i64(table)
-        down, across, rows, columns, n = c[DOWN], c[ACROSS], c[ROWS], c[COLUMNS], c[N]
+        rows, columns, n = c[ROWS], c[COLUMNS], c[N]
         plane = c[N_PLANE] * item
         for k in range(tile, tile + count):
-            image, y, x = k // (down * across), k // across % down * m, k % across * m
+            image, y0, x0 = place(c, m, k)
             for i in range(m):
+                y = y0 + i * c[DY]
                 for j in range(m):
-                    inside = y + i < rows and x + j < columns
-                    at[i * m + j] = c[DST] + ((image * rows + y + i) * columns + x + j) * n * item if inside else c[ZEROS]
+                    x = x0 + j * c[DX]
+                    at[i * m + j] = c[DST] + ((image * rows + y) * columns + x) * n * item if y < rows and x < columns else c[ZEROS]
             to = v + (k - tile) * c[N_PITCH] * item
             for i in range(0, n, width_of_register):
                 if n - i >= width_of_register:
@@ -354,17 +364,19 @@ def output_transform(dtype, m):
         """dst = act(A^T m A + bias) for a panel of channels of `count` tiles from `tile` on."""
         table, spare = table_of(), spare_of()
         at = array_i64(table)
-        down, across, rows, columns, n, act = c[DOWN], c[ACROSS], c[ROWS], c[COLUMNS], c[N], c[ACT]
+        rows, columns, n, act = c[ROWS], c[COLUMNS], c[N], c[ACT]
         plane = c[SUMS_PLANE] * item
         bias = c[BIAS] + panel * nr * item if c[BIAS] != 0 else 0
         least = v.set(zero) if act == 1 else v.set(none)
         left = min(nr, n - panel * nr)
         for k in range(tile, tile + count):
-            image, y, x = k // (down * across), k // across % down * m, k % across * m
+            image, y0, x0 = place(c, m, k)
             for i in range(m):
+                y = y0 + i * c[DY]
                 for j in range(m):
-                    inside = y + i < rows and x + j < columns
-                    at[i * m + j] = c[DST] + (((image * rows + y + i) * columns + x + j) * n + panel * nr) * item if inside else spare
+                    x = x0 + j * c[DX]
+                    inside = y < rows and x < columns
+                    at[i * m + j] = c[DST] + (((image * rows + y) * columns + x) * n + panel * nr) * item if inside else spare
             origin = sums + (k - tile) * nr * item
             for q in range(0, left, width_of_register):
                 if left - q >= width_of_register:
@@ -607,10 +619,10 @@ class Plan:
         self.top, self.left, self.w_in, self.w_out, self.taps = p.ph, p.pw, 9, p.ic * 9, (0, 1)
         if pass_ == "backward_input":
             source, result = result, source
-            self.top, self.left, self.w_in, self.w_out, self.taps = 2 - p.ph, 2 - p.pw, p.ic * 9, 9, (8, -1)
+            self.top, self.left, self.w_in, self.w_out, self.taps = 2 * p.dh - p.ph, 2 * p.dw - p.pw, p.ic * 9, 9, (8, -1)
         (self.height, self.width, self.depth), (self.rows, self.columns, self.n) = source, result
-        self.down, self.across = ceil_div(self.rows, m), ceil_div(self.columns, m)
-        self.tiles = p.mb * self.down * self.across
+        self.down, self.across = ceil_div(self.rows, m * p.dh), ceil_div(self.columns, m * p.dw)
+        self.tiles = p.mb * self.down * self.across * p.dh * p.dw
         self.panels = ceil_div(self.n, self.nr)
         self.pitch = _odd_lines(ceil_div(self.depth * self.item, VECTOR_BYTES) * VECTOR_BYTES // self.item, self.item)
         self.stationary, self.slice, self.transformed = False, self.depth, 0
@@ -678,7 +690,7 @@ class Plan:
         words = [0] * (ZERO + 1)
         for place, word in {
             MB: self.p.mb, HEIGHT: self.height, WIDTH: self.width, DEPTH: self.depth, ROWS: self.rows, COLUMNS: self.columns, N: self.n,
-            TOP: self.top, LEFT: self.left, DOWN: self.down, ACROSS: self.across, TILES: self.tiles, W_IN: self.w_in, W_OUT: self.w_out,
+            TOP: self.top, LEFT: self.left, DY: self.p.dh, DX: self.p.dw, DOWN: self.down, ACROSS: self.across, TILES: self.tiles, W_IN: self.w_in, W_OUT: self.w_out,
             FIRST_TAP: self.taps[0], TAP_STEP: self.taps[1], PANELS: self.panels, STATIONARY: int(self.stationary), SLICE_OF_U: self.slice,
             BLOCK_OF_TILES: self.block, PITCH: self.pitch, PLANE: self.plane, SUMS_PLANE: self.sums_plane, U_PLANE: self.u_plane,
             N_PITCH: self.n_pitch, N_PLANE: self.n_plane, HEIGHT_DU: self.height_du, BLOCKS_DU: self.blocks_du,
