@@ -134,3 +134,9 @@ def test_state_dict_names():
 def test_bad_input(call, message):
     with pytest.raises(ValueError, match=message):
         call()
+
+
+def test_summary_counts_weights_and_work():
+    found = lamella.summary(nn.LSTM(10, 20, batch_first=True), (5, 10))
+    assert found.parameters == 4 * 20 * (10 + 20 + 2)
+    assert found.flops == 5 * (2 * 4 * 20 * 30 + 2 * 4 * 20)

@@ -37,7 +37,7 @@ cnp.import_array()
 
 cdef enum:
     ROWS = 16           # sequences of a task; of a batch no larger, half
-    KC = 256            # depth of a block of the backward product: a strip of it stays in L1
+    KC = 128            # depth of a block of the backward product: a strip of it and the gradients of a task stay in L1
 
 cdef enum Kind:         # the order of lamella.problems.CELLS
     RNN_TANH

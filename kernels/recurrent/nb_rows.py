@@ -20,7 +20,7 @@ from lamella.kernels._common.nb_math import math_of
 from lamella.kernels._common.nb_simd import VECTOR_BYTES, lanes, maximum, select, simd
 from lamella.kernels._common.nb_tile import MR, NV, call, tile_function
 
-TASK_ROWS, KC = 16, 256
+TASK_ROWS, KC = 16, 128
 RATE = {4: 100.0, 8: 50.0}  # flops per ns of one thread, for the pool's estimate
 RNN_TANH, RNN_RELU, LSTM, GRU, GRU_BEFORE = range(5)
 

@@ -38,6 +38,11 @@ def _linear(module: Any, x: int, out: int) -> int:
     return out * (2 * module.in_features + (module.bias is not None))
 
 
+def _recurrent(module: Any, x: int, out: int) -> int:
+    """Per step, a multiplication and an addition per weight, an addition per bias."""
+    return x // module.input_size * sum(p.numel() * (2 if p.ndim == 2 else 1) for p in module.parameters())
+
+
 # multiplications and additions of a layer, from its input's and output's number of elements; comparisons of a max-pool count as one.
 # Subclasses count as their base; what is not listed counts nothing.
 FLOPS: dict[str, Callable[[Any, int, int], int]] = {
@@ -50,6 +55,9 @@ FLOPS: dict[str, Callable[[Any, int, int], int]] = {
     "LPPool2d": lambda module, x, out: 2 * _window(module) * out,
     "AdaptiveAvgPool2d": lambda module, x, out: x,
     "AdaptiveMaxPool2d": lambda module, x, out: x,
+    "RNN": _recurrent,
+    "LSTM": _recurrent,
+    "GRU": _recurrent,
     "ReLU": lambda module, x, out: out,
     "LeakyReLU": lambda module, x, out: out,
     "GELU": lambda module, x, out: 4 * out,
