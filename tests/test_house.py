@@ -269,7 +269,7 @@ def test_import_is_light():
     for heavy in ("numba", "llvmlite", "matplotlib", "torch", "PIL", "tqdm", "pooch", "scipy", "lamella.testing", "lamella.cli"):
         assert heavy not in modules
     ours = {name for name in modules if name.startswith("lamella")}
-    assert len(ours) < 100
+    assert len(ours) < 140
     assert len(modules - with_numpy - ours) < 60, sorted(modules - with_numpy - ours)
 
 

@@ -165,7 +165,7 @@ class _Tape:
             return self.whole
         (height, width), before = _merged([f[0] for f in fields], [f[1] for f in fields]), found[0][0]
         name = node.operation.name
-        p = node.saved[0] if isinstance(node.saved, tuple) and node.saved else None
+        p: Any = node.saved[0] if isinstance(node.saved, tuple) and node.saved else None
         p = p[0] if isinstance(p, tuple) and p else p  # the norm of infinite order keeps another operation's
         if name == "conv2d" or (name.endswith("pool2d") and not p.adaptive):
             return _moved((height, width), ((p.kh, p.sh, p.ph, p.dh), (p.kw, p.sw, p.pw, p.dw)))

@@ -21,6 +21,7 @@ TABLE: dict[str, str] = {
     "A-017": "tests/courses/test_neuron.py::test_universal_approximation",
     "A-018": "tests/courses/test_neuron.py::test_linear_layers_collapse",
     # activations
+    "A-036": "tests/courses/test_layers.py::test_lint_finds_softmax_before_cross_entropy_and_saturation",
     # losses and statistics
     "A-040": "tests/courses/test_losses.py::test_cost_is_the_mean_loss",
     "A-041": "tests/courses/test_losses.py::test_squared_error_has_no_half",
@@ -102,7 +103,25 @@ TABLE: dict[str, str] = {
     # regularisation and generalisation
     # data
     # layers
+    "A-180": "tests/courses/test_layers.py::test_both_layouts",
+    "A-181": "tests/courses/test_layers.py::test_dense_and_output_layers",
+    "A-182": "tests/courses/test_layers.py::test_convolution_by_hand",
+    "A-183": "tests/courses/test_layers.py::test_output_size",
+    "A-184": "tests/courses/test_layers.py::test_counting",
+    "A-185": "tests/courses/test_layers.py::test_one_by_one_convolution_is_a_matrix_product",
+    "A-186": "tests/courses/test_layers.py::test_dilation_widens_the_receptive_field",
+    "A-187": "tests/courses/test_layers.py::test_convolution_by_hand",
+    "A-188": "tests/courses/test_layers.py::test_pooling_by_hand",
+    "A-189": "tests/courses/test_layers.py::test_pooling_by_hand",
     "A-190": "tests/courses/test_recurrent.py::test_layers_follow_their_formulas",
+    "A-191": "tests/courses/test_layers.py::test_activations_are_layers",
+    "A-193": "tests/courses/test_layers.py::test_batch_norm_and_its_running_statistics",
+    "A-194": "tests/courses/test_layers.py::test_batch_norm_with_eps_outside_the_root",
+    "A-195": "tests/courses/test_layers.py::test_lint_finds_a_bias_before_batch_norm",
+    "A-196": "tests/courses/test_layers.py::test_folding_batch_norm",
+    "A-197": "tests/courses/test_layers.py::test_dense_and_output_layers",
+    "A-198": "tests/courses/test_layers.py::test_skeleton",
+    "A-199": "tests/courses/test_layers.py::test_counting",
     # classical vision
     "A-200": "tests/courses/test_vision.py::test_integral_image_recursion",
     "A-201": "tests/courses/test_vision.py::test_rectangle_sum",
@@ -117,7 +136,10 @@ TABLE: dict[str, str] = {
     "G-07": "tests/courses/test_gradients.py::test_sum_times",
     "G-08": "tests/courses/test_gradients.py::test_sigmoid_circuit",
     "G-09": "tests/courses/test_gradients.py::test_eleven_line_network",
+    "G-10": "tests/courses/test_layers.py::test_convolution_by_hand",
+    "G-11": "tests/courses/test_layers.py::test_pooling_by_hand",
     "G-14": "tests/courses/test_losses.py::test_ten_class_probabilities",
     "G-16": "tests/courses/test_initialisers.py::test_half_the_variance_passes_a_relu",
+    "G-17": "tests/courses/test_layers.py::test_counting",
     "G-18": "tests/courses/test_schedules.py::test_step_with_the_offset",
 }
