@@ -150,6 +150,30 @@ def test_crammer_singer_takes_the_worst_class():
     np.testing.assert_allclose(F.multi_margin_loss(x, y, hardest=True, normalize_classes=False, reduction="none"), expected)
 
 
+def test_heaviside():
+    x = np.array([-2.0, -0.0, 0.0, 3.0, np.inf, -np.inf, np.nan])
+    for value in (0.0, 0.5, 1.0):
+        expected = torch.heaviside(torch.tensor(x), torch.tensor(value, dtype=torch.float64)).numpy()
+        np.testing.assert_array_equal(F.heaviside(x[:-1], value), expected[:-1])
+    assert np.isnan(F.heaviside(x)[-1])  # PyTorch says 1
+
+
+def test_penalties():
+    arrays = [normal((3, 4)), normal(5, 1)]
+    ours, theirs = [lamella.tensor(a, requires_grad=True) for a in arrays], [torch.tensor(a, requires_grad=True) for a in arrays]
+    (F.l1_penalty(ours) + F.l2_penalty(ours, half=True)).backward()
+    sum(t.abs().sum() + (t * t).sum() / 2 for t in theirs).backward()
+    for a, b in zip(ours, theirs):
+        np.testing.assert_allclose(a.grad.data, b.grad.numpy(), rtol=1e-12)
+    model = nn.Linear(2, 2)
+    for bad, match in (
+        (lambda: nn.RegularizedLoss(nn.MSELoss(), model, "l3"), "'l1', 'l2' or a function"),
+        (lambda: nn.RegularizedLoss(nn.MSELoss(), nn.ReLU()), "no parameters"),
+    ):
+        with pytest.raises(ValueError, match=match):
+            bad()
+
+
 def test_refusals():
     x = np.zeros((4, 3))
     for call, match in [

@@ -101,6 +101,7 @@ TABLE: dict[str, str] = {
     "A-128": "tests/courses/test_initialisers.py::test_variance_through_ten_layers",
     "A-129": "tests/courses/test_initialisers.py::test_truncated_orthogonal_dirac_identity_sparse",
     # regularisation and generalisation
+    "A-150": "tests/courses/test_search.py::test_grid_search_of_scikit_learn",
     # data
     # layers
     "A-180": "tests/courses/test_layers.py::test_both_layouts",
