@@ -1,7 +1,7 @@
 """An LSTM or GRU reads photographs of clothes row by row: 28 steps of 28 pixels, and what it remembers at the end is classified.
 
-    python examples/images_row_by_row.py --cell lstm                          6,000 embedded images
-    python examples/images_row_by_row.py --cell gru --data fashion-mnist      all 60,000, of the Debian package dataset-fashion-mnist
+python examples/images_row_by_row.py --cell lstm                          6,000 embedded images
+python examples/images_row_by_row.py --cell gru --data fashion-mnist      all 60,000, of the Debian package dataset-fashion-mnist
 """
 
 import argparse

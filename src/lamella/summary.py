@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from lamella.functional.conv1d import one
 from lamella.nn.module import Module
 from lamella.tensor import Tensor, no_grad
 
@@ -34,6 +35,10 @@ def _conv(module: Any, x: int, out: int) -> int:
     return out * (2 * math.prod(module.weight.shape[1:]) + (module.bias is not None))
 
 
+def _conv_transpose(module: Any, x: int, out: int) -> int:
+    return 2 * x * math.prod(module.weight.shape[1:]) + (out if module.bias is not None else 0)
+
+
 def _linear(module: Any, x: int, out: int) -> int:
     return out * (2 * module.in_features + (module.bias is not None))
 
@@ -47,9 +52,20 @@ def _recurrent(module: Any, x: int, out: int) -> int:
 # Subclasses count as their base; what is not listed counts nothing.
 FLOPS: dict[str, Callable[[Any, int, int], int]] = {
     "Linear": _linear,
+    "Conv1d": _conv,
     "Conv2d": _conv,
+    "Conv3d": _conv,
+    "ConvTranspose1d": _conv_transpose,
+    "ConvTranspose2d": _conv_transpose,
     "BatchNorm1d": lambda module, x, out: 2 * out,  # scale and shift
     "BatchNorm2d": lambda module, x, out: 2 * out,
+    "BatchNorm3d": lambda module, x, out: 2 * out,
+    "GroupNorm": lambda module, x, out: 7 * out,  # statistics, too
+    "LayerNorm": lambda module, x, out: 7 * out,
+    "RMSNorm": lambda module, x, out: 4 * out,
+    "MaxPool1d": lambda module, x, out: one(module.kernel_size, "summary", "kernel_size") * out,
+    "LPPool1d": lambda module, x, out: 2 * one(module.kernel_size, "summary", "kernel_size") * out,
+    "AvgPool1d": lambda module, x, out: _window(module) * out,
     "MaxPool2d": lambda module, x, out: _window(module) * out,
     "AvgPool2d": lambda module, x, out: _window(module) * out,
     "LPPool2d": lambda module, x, out: 2 * _window(module) * out,
