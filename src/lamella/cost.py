@@ -66,6 +66,24 @@ def conv2d_direct(pass_: str, p: Conv2dProblem, isa: str) -> float:
     return p.groups * panels * rows * tiles * (far * depth * tile_cycles(height, nv) + 40) + _read_again(weights, passes) + packing
 
 
+def few_pixels(p: Conv2dProblem) -> bool:
+    """Whether the im2col matrix is no larger than the weights."""
+    return p.mb * p.oh * p.ow <= p.oc // p.groups
+
+
+def conv2d_dots(pass_: str, p: Conv2dProblem, isa: str) -> float:
+    """Lanes are always full. The sums of a tile's lanes come once per range of the depth; every weight is copied, every value of A gathered."""
+    mr, nv, width = TILES[isa]
+    lanes = width // p.dtype.itemsize
+    depth, channels, pixels = p.ic // p.groups * p.kh * p.kw, p.oc // p.groups, p.mb * p.oh * p.ow
+    steps = -(-depth // lanes)
+    ranges = -(-steps // (28 * 1024 // (mr * width)))
+    tiles = -(-channels // mr)
+    height = -(-channels // tiles)
+    products = tiles * -(-pixels // nv) * (steps * tile_cycles(height, nv) + ranges * 60)
+    return p.groups * (products + 2 * channels * steps + pixels * depth * (0.7 if p.kh * p.kw > 1 else 0.1))
+
+
 def fills_lanes(p: Conv2dProblem, isa: str) -> bool:
     """Whether a register holds the channels of several groups, or of one."""
     m = p.ic // p.groups

@@ -103,6 +103,7 @@ OPERATIONS: dict[str, Operation] = {
             Implementation("cy_depthwise3x3", accepts=lambda p: p.groups == p.ic == p.oc and (p.kh, p.kw) == (3, 3)),
             Implementation("cy_depthwise", accepts=lambda p: p.groups == p.ic == p.oc),
             Implementation("cy_direct", cost=cost.conv2d_direct),
+            Implementation("cy_dots", accepts=cost.few_pixels, cost=cost.conv2d_dots),
             Implementation("cy_grouped", accepts=lambda p: cost.fills_lanes(p, ISA), cost=cost.conv2d_grouped),
             Implementation("cy_im2col", cost=cost.conv2d_im2col),
             Implementation("cy_lanes", accepts=cost.few_channels, cost=cost.conv2d_lanes),
