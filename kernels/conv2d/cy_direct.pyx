@@ -356,7 +356,7 @@ cdef void panel_task(real t, Few *f, i64 panel, i64 slot) noexcept nogil:
     cdef Gather *v
     cdef const real *band
     cdef i64 image, k
-    packing.v.wp = wp - panel * f.panel_bytes
+    packing.v.wp = wp - panel * packing.filter * s.depth * LM_NV * LM_VB      # where panel 0 would lie
     pack_weights(t, &packing, panel)
     if e.bias_kind == BIAS_COLUMN:
         e.bias = <const real *>e.bias + panel * nr
