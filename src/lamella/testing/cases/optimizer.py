@@ -150,7 +150,7 @@ RESNET20 = (432, 16, 16) + (2304, 16, 16) * 6 + (4608, 32, 32) + (9216, 32, 32) 
 
 ROW = Row(
     OptimizerProblem,
-    [(sizes, DTYPE, *options) for options in _OPTIONS for sizes in _SIZES],
+    [(sizes, DTYPE, *options) for options in _OPTIONS for sizes in (_SIZES if options in _OPTIONS[:2] else _SIZES[2::3])],
     _make,
     lambda p, pass_: pass_ == "sgd",
     _bound,
