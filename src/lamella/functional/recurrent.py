@@ -85,7 +85,7 @@ def _input_weight_gradient(da: np.ndarray, x: np.ndarray) -> tuple[np.ndarray, n
     beside = np.empty((rows, features + 1), x.dtype)
     beside[:, :features], beside[:, features] = x, 1
     both = product(da.T, beside)
-    return np.ascontiguousarray(both[:, :features]), both[:, features].copy()
+    return np.ascontiguousarray(both[:, :features]), both[:, features]
 
 
 def _expect(name: str, what: str, x: np.ndarray, shape: tuple[int, ...], why: str) -> None:
@@ -223,7 +223,8 @@ def _layer_backward(saved: Any, g: np.ndarray, needs: tuple[bool, ...]) -> tuple
         found.append(sums if need[2] else None)
         if need[3] and dkept is not None:
             sums = np.concatenate([sums[: 2 * p.hidden], product(_ones(rows, x.dtype), dkept)[0]])  # type: ignore[index]
-        found.append(sums if need[3] else None)
+        # both biases may have these sums for their gradient, but not one array, which either may change
+        found.append(np.array(sums) if need[3] else None)
     if dx is not None:
         dx = dx.reshape(*shape, x.shape[1])
     states = (s.reshape(state_shape) if s is not None and needed else None for s, needed in ((dh0, needs[1]), (dc0, needs[2])))
