@@ -97,6 +97,12 @@ OPERATIONS: dict[str, Operation] = {
         },
         rows("cy_chunked", "nb_chunked", "ref"),
     ),
+    "cascade": Operation(
+        {
+            "forward": "sum squared tilted rectangles weights slanted nodes thresholds leaves trees stages limits | reached score",
+        },
+        rows("cy_blocks", "nb_windows", "ref"),
+    ),
     "conv2d": Operation(
         {"forward": "x w b | out", "backward_input": "g w | dx", "backward_weight": "x g | dw db"},
         [
@@ -146,6 +152,7 @@ OPERATIONS: dict[str, Operation] = {
         rows("cy_rows", "nb_rows", "ref"),
     ),
     "reorder": Operation({"forward": "x | out"}, rows("cy_blocked", "nb_blocked", "ref")),
+    "resample": Operation({"forward": "x | out"}, rows("cy_lines", "nb_lines", "ref")),
     "softmax": Operation(
         {
             "forward": "x | out",

@@ -4,6 +4,7 @@ from lamella.problems.activation import ACTIVATIONS, ActivationProblem
 from lamella.problems.arithmetic import ArithmeticProblem
 from lamella.problems.base import Problem
 from lamella.problems.batchnorm import BatchNormProblem
+from lamella.problems.cascade import CascadeProblem
 from lamella.problems.conv2d import Conv2dProblem
 from lamella.problems.gemm import GemmProblem
 from lamella.problems.groupnorm import GroupNormProblem
@@ -12,6 +13,7 @@ from lamella.problems.optimizer import OptimizerProblem
 from lamella.problems.pool2d import Pool2dProblem
 from lamella.problems.recurrent import CELLS, RecurrentProblem
 from lamella.problems.reorder import ReorderProblem
+from lamella.problems.resample import ResampleProblem
 from lamella.problems.softmax import SoftmaxProblem
 
 __all__ = [
@@ -20,6 +22,7 @@ __all__ = [
     "ArithmeticProblem",
     "BatchNormProblem",
     "CELLS",
+    "CascadeProblem",
     "Conv2dProblem",
     "GemmProblem",
     "GroupNormProblem",
@@ -29,5 +32,6 @@ __all__ = [
     "Problem",
     "RecurrentProblem",
     "ReorderProblem",
+    "ResampleProblem",
     "SoftmaxProblem",
 ]

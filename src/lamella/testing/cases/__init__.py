@@ -4,6 +4,7 @@ from lamella.testing.cases import (
     activation,
     arithmetic,
     batchnorm,
+    cascade,
     conv2d,
     gemm,
     groupnorm,
@@ -12,6 +13,7 @@ from lamella.testing.cases import (
     pool2d,
     recurrent,
     reorder,
+    resample,
     softmax,
 )
 from lamella.testing.cases.base import DTYPE, Row, summed, values
@@ -20,6 +22,7 @@ ROWS: dict[str, Row] = {
     "activation": activation.ROW,
     "arithmetic": arithmetic.ROW,
     "batchnorm": batchnorm.ROW,
+    "cascade": cascade.ROW,
     "conv2d": conv2d.ROW,
     "gemm": gemm.ROW,
     "integral": integral.ROW,
@@ -28,6 +31,7 @@ ROWS: dict[str, Row] = {
     "pool2d": pool2d.ROW,
     "recurrent": recurrent.ROW,
     "reorder": reorder.ROW,
+    "resample": resample.ROW,
     "softmax": softmax.ROW,
 }
 
