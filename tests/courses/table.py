@@ -127,6 +127,8 @@ TABLE: dict[str, str] = {
     "A-200": "tests/courses/test_vision.py::test_integral_image_recursion",
     "A-201": "tests/courses/test_vision.py::test_rectangle_sum",
     "A-202": "tests/courses/test_vision.py::test_haar_features_of_a_window",
+    "A-203": "tests/courses/test_vision.py::test_boosting_selects_features_of_real_faces",
+    "A-204": "tests/courses/test_vision.py::test_difficulties",
     # worked examples
     "G-01": "tests/courses/test_neuron.py::test_and_perceptron_trace",
     "G-02": "tests/courses/test_losses.py::test_multiclass_svm",

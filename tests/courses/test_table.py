@@ -46,8 +46,6 @@ MISSING = {
     "A-170", "A-171", "A-172", "A-173", "A-174", "A-175",
     # layers
     "A-192",
-    # classical vision
-    "A-203", "A-204",
     # worked examples
     "G-12", "G-13", "G-15", "G-19",
 }

@@ -1,7 +1,9 @@
 """Course items of classical vision: A-200 to A-204."""
 
+import cv2
 import numpy as np
 import pytest
+import skimage.data
 
 from lamella import vision
 
@@ -53,3 +55,50 @@ def test_haar_features_of_a_window():
     assert x.min() == y.min() == 0 and (x + w).max() == (y + h).max() == 24
     balance = (features.weights * (w * h)).sum(1)  # a flat image gives 0
     assert not balance.any()
+
+
+@pytest.fixture(scope="module")
+def faces():
+    """200 windows of 24 x 24 pixels, 100 faces first."""
+    windows = (255 * skimage.data.lfw_subset()).round().astype(np.uint8)[:, :24, :24]
+    return windows, np.repeat([1, 0], 100)
+
+
+@pytest.mark.course("A-203")
+def test_boosting_selects_features_of_real_faces(faces):
+    """A-203: AdaBoost picks few of many weak classifiers; five-fold cross-validation on scikit-image's faces gives at least 0.95."""
+    windows, y = faces
+    values = vision.haar_values(windows, vision.haar_features(24, 24, step=3))
+    right = []
+    for fold in range(5):
+        test = np.arange(200) % 5 == fold
+        model = vision.AdaBoost(40).fit(values[~test], y[~test])
+        assert len(model.features_) <= 40 < values.shape[1]
+        right.append(model.score(values[test], y[test]))
+    assert np.mean(right) >= 0.95
+
+
+@pytest.mark.course("A-203")
+def test_a_cascade_finds_the_face_and_another_is_needed_for_profiles():
+    """A-203: OpenCV's cascade of frontal faces, read from its file, finds the astronaut's face, and not the profile of the cameraman."""
+    frontal = vision.CascadeClassifier.load(cv2.data.haarcascades + "haarcascade_frontalface_alt2.xml")
+    [(x, y, w, h)] = frontal.detect(skimage.data.astronaut(), 1.2, 5, min_size=(60, 60))
+    assert x < 225 < x + w and y < 115 < y + h
+    assert not len(frontal.detect(skimage.data.camera(), 1.2, 5, min_size=(60, 60)))
+
+
+@pytest.mark.course("A-204")
+def test_difficulties():
+    """A-204: illumination does not hide a face, nor do a clutter of noise around it; half of it covered (occlusion) or on its side (deformation) does."""
+    frontal = vision.CascadeClassifier.load(cv2.data.haarcascades + "haarcascade_frontalface_alt2.xml")
+    face = vision.grey(skimage.data.astronaut())[40:220, 130:310]
+
+    def found(image):
+        return len(frontal.detect(image, 1.2, 3, min_size=(60, 60))) == 1
+
+    clutter = np.random.default_rng(0).integers(0, 256, (360, 360)).astype(np.uint8)
+    clutter[90:270, 90:270] = face
+    covered = face.copy()
+    covered[60:130] = 0
+    assert found(face) and found(face // 3 + 10) and found(face // 3 + 160) and found(clutter)
+    assert not found(covered) and not found(face.T)
