@@ -131,9 +131,11 @@ def test_unwritten_where_nan_is_right(monkeypatch):
 
 
 def good_sgd(p, h, g, param, buf, scratch):
+    scale, decay, l1, keep, lr, momentum, take = h
     for i in range(p.count):
-        buf[i][...] = h[2] * buf[i] + h[3] * (h[0] * g[i] + h[4] * param[i])
-        param[i] -= (h[1] * buf[i]).astype(param[i].dtype)
+        w = keep * param[i]
+        buf[i][...] = momentum * buf[i] + take * (scale * g[i] + decay * w + l1 * np.sign(w))
+        param[i][...] = w - lr * buf[i]
 
 
 def forgets_the_start(p, h, g, param, buf, scratch):
@@ -147,7 +149,7 @@ def keeps_the_state(p, h, g, param, buf, scratch):
 
 def updates_the_gradient(p, h, g, param, buf, scratch):
     good_sgd(p, h, g, param, buf, scratch)
-    g[-1] += h[4] * param[-1]
+    g[-1] += param[-1]
 
 
 @pytest.mark.parametrize(
