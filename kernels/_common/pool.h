@@ -8,6 +8,8 @@
  * - A slot begins with its own share of consecutive tasks, the same in every job of as many tasks, and takes over what others have left when it
  *   is through: neighbouring memory stays in the caches of one core from one operation to the next.
  * - A worker spins for SPIN_NS, then sleeps on a condition variable: an idle pool costs nothing.
+ * - A worker that wakes on the caller's processor moves to another one. Where processors share no cache (virtual machines often say so) Linux
+ *   leaves it there, and both take turns.
  * - A second Python thread entering while the pool is busy (or a task entering again) computes its tasks itself, as slot 0.
  * - After fork the child starts with no workers and creates its own on first use.
  * - Denormals are flushed to zero while tasks run and the caller's mode is restored after them. Workers take over the caller's mode (rounding
@@ -23,6 +25,7 @@
 #define _GNU_SOURCE
 #endif
 #include <pthread.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdint.h>
@@ -48,6 +51,7 @@ static struct {
     void *ctx;
     uint64_t mode;              /* floating-point mode of the tasks */
     int opened;                 /* seats the job opened with */
+    _Atomic int cpu;            /* the caller's processor */
     _Atomic int seats, left;    /* places free; workers that have left */
     _Atomic unsigned job;       /* number of the newest job */
     _Atomic int sleepers, waiting;
@@ -106,6 +110,22 @@ static inline void lm_work(int64_t slot) {
         while ((task = atomic_fetch_add_explicit(&lm_share[from].next, 1, memory_order_relaxed)) < lm_share[from].end) pool.fn(pool.ctx, task, slot);
 }
 
+#if defined(__linux__)
+static inline int lm_cpu(void) { return sched_getcpu(); }
+
+/* Leaves a processor: excluding it for a moment is what makes Linux move a thread. */
+static void lm_leave(int cpu) {
+    cpu_set_t allowed, others;
+    if (sched_getaffinity(0, sizeof allowed, &allowed)) return;
+    others = allowed;
+    CPU_CLR(cpu, &others);
+    if (CPU_COUNT(&others) && !sched_setaffinity(0, sizeof others, &others)) sched_setaffinity(0, sizeof allowed, &allowed);
+}
+#else
+static inline int lm_cpu(void) { return -1; }
+static void lm_leave(int cpu) { (void)cpu; }
+#endif
+
 static void *lm_worker(void *seen_) {
     unsigned seen = (unsigned)(uintptr_t)seen_;
     for (;;) {
@@ -120,6 +140,8 @@ static void *lm_worker(void *seen_) {
             pthread_mutex_unlock(&pool.sleep);
         }
         seen = atomic_load(&pool.job);
+        int cpu = lm_cpu();
+        if (cpu >= 0 && cpu == atomic_load(&pool.cpu)) lm_leave(cpu);
         int seat = atomic_load(&pool.seats);
         while (seat > 0 && !atomic_compare_exchange_weak(&pool.seats, &seat, seat - 1)) {}
         if (seat <= 0) continue;
@@ -184,6 +206,7 @@ void lamella_run(lm_task fn, void *ctx, int64_t ntasks, double nanoseconds, int6
     pool.ctx = ctx;
     pool.mode = lm_mode_of_tasks(mode);
     pool.opened = (int)threads - 1;
+    atomic_store_explicit(&pool.cpu, lm_cpu(), memory_order_relaxed);
     for (int64_t i = 0; i < threads; i++) {
         lm_share[i].end = ntasks * (i + 1) / threads;
         atomic_store_explicit(&lm_share[i].next, ntasks * i / threads, memory_order_relaxed);

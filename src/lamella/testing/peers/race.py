@@ -28,7 +28,7 @@ ORDINARY, ALONE = "lamella:cython, ordinary numbers", "lamella:cython, 1 thread"
 HOPELESS = 2.0  # what takes so many times the time of its library's best memory format in the first round is not asked again
 SELDOM = 3  # Numba and one thread alone are asked every so many rounds: their figures are means over many cases
 HEAVY = 1e8  # flops from which two threads have to gain as much as the FMA peak does
-SPINNING = 0.01  # seconds until the threads of another pool have gone to sleep
+SPINNING = 0.02  # seconds until the threads of another pool have gone to sleep
 
 
 class Peer:
@@ -145,7 +145,7 @@ def compare(suite: str, name: str, peers: list[Peer], rounds: int, seconds: floa
             if who in (NUMBA, ALONE) and number and not seldom:
                 continue
             peer, request = taking[who]
-            if threads > 1 and peer is not ours:
+            if threads > 1:
                 time.sleep(SPINNING)
             times[who][number] = peer.ask(time=seconds if number else 0, **request)
         if number:
