@@ -24,6 +24,8 @@ class RecurrentProblem(Problem):
     def __init__(self, cell: str, length: int, batch: int, hidden: int, dtype: np.dtype, stride: int = 1, reverse: bool = False):
         if cell not in CELLS:
             raise ValueError(f"recurrent: cell must be one of {', '.join(CELLS)}, got {cell!r}")
+        if stride not in (1, length):
+            raise ValueError(f"recurrent: expected a stride of 1 (sequences side by side) or of the {length} steps (one after the other), got {stride}")
         self.cell, self.kind, self.gates = cell, list(CELLS).index(cell), CELLS[cell]
         self.length, self.batch, self.hidden, self.dtype = length, batch, hidden, np.dtype(dtype)
         self.stride, self.reverse = stride, reverse
