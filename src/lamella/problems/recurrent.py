@@ -25,7 +25,9 @@ class RecurrentProblem(Problem):
         if cell not in CELLS:
             raise ValueError(f"recurrent: cell must be one of {', '.join(CELLS)}, got {cell!r}")
         if stride not in (1, length):
-            raise ValueError(f"recurrent: expected a stride of 1 (sequences side by side) or of the {length} steps (one after the other), got {stride}")
+            raise ValueError(
+                f"recurrent: expected a stride of 1 (sequences side by side) or of the {length} steps (one after the other), got {stride}"
+            )
         self.cell, self.kind, self.gates = cell, list(CELLS).index(cell), CELLS[cell]
         self.length, self.batch, self.hidden, self.dtype = length, batch, hidden, np.dtype(dtype)
         self.stride, self.reverse = stride, reverse
