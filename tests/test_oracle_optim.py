@@ -353,6 +353,28 @@ def test_averaged_model(kind):
         np.testing.assert_allclose(value.data, expected[name].numpy(), rtol=1e-5, atol=1e-6, err_msg=name)
 
 
+@pytest.mark.parametrize("strategy", ["cos", "linear"])
+@pytest.mark.parametrize("epochs", [0, 1, 10])
+def test_swalr(strategy, epochs):
+    """By itself, for two groups with their own rates, and with another schedule moving the rate in between."""
+
+    def rates(parameter, optim, swa):
+        optimizer = optim.SGD([{"params": [parameter(2.0)], "lr": 0.5}, {"params": [parameter(1.0)]}], lr=1.0)
+        other = optim.lr_scheduler.ExponentialLR(optimizer, 0.9)
+        schedule = swa.SWALR(optimizer, [0.02, 0.3], anneal_epochs=epochs, anneal_strategy=strategy)
+        for step in range(200):
+            optimizer.step()
+            (other if step < 5 or step % 7 == 0 else schedule).step()
+            yield [group["lr"] for group in optimizer.param_groups]
+
+    ours = rates(lambda v: lamella.tensor([v], requires_grad=True), lamella.optim, lamella.optim.swa_utils)
+    theirs = rates(lambda v: torch.tensor([v], requires_grad=True), torch.optim, torch.optim.swa_utils)
+    np.testing.assert_allclose(list(ours), list(theirs), rtol=1e-10)
+    for bad in ({"anneal_strategy": "step"}, {"anneal_epochs": -1}):
+        with pytest.raises(ValueError, match="SWALR"):
+            lamella.optim.swa_utils.SWALR(SGD([lamella.tensor([1.0])], lr=1.0), 0.1, **bad)
+
+
 def test_named_parameters():
     w = lamella.Tensor(np.ones(3), requires_grad=True)
     assert SGD([("weight", w)]).state_dict()["param_groups"][0]["param_names"] == ["weight"]

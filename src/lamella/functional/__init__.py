@@ -9,7 +9,7 @@ from lamella.functional.conv import conv2d
 from lamella.functional.conv1d import conv1d, conv_transpose1d
 from lamella.functional.conv3d import conv3d
 from lamella.functional.conv_transpose import conv_transpose2d
-from lamella.functional.dropout import dropout
+from lamella.functional.dropout import dropout, dropout1d, dropout2d, dropout3d
 from lamella.functional.elementwise import abs, add, clamp, div, exp, log, maximum, minimum, mul, neg, pow, sqrt, sub, where
 from lamella.functional.elementwise import compare as compare  # for Tensor
 from lamella.functional.elementwise import contiguous as contiguous
@@ -77,6 +77,9 @@ __all__ = [
     "cross_entropy",
     "div",
     "dropout",
+    "dropout1d",
+    "dropout2d",
+    "dropout3d",
     "embedding",
     "exp",
     "expand",

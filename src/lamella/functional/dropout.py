@@ -1,4 +1,4 @@
-"""Dropout."""
+"""Dropout of elements and of whole channels."""
 
 from __future__ import annotations
 
@@ -6,22 +6,27 @@ from typing import Any
 
 import numpy as np
 
+from lamella.functional.elementwise import mul
 from lamella.layout import operand
 from lamella.random import generator
-from lamella.tensor import Operation, apply
+from lamella.tensor import Operation, Tensor, apply
 
-__all__ = ["dropout"]
+__all__ = ["dropout", "dropout1d", "dropout2d", "dropout3d"]
+
+MODES = ("inverted", "classic")
 
 
-def _dropout_forward(x: Any, p: float) -> tuple[np.ndarray, Any]:
+def _dropout_forward(x: Any, p: float, channels: bool, inverted: bool) -> tuple[np.ndarray, Any]:
     x = operand(np.asarray(x), "dropout")
     # images draw in channels-last order, so that the mask lies in memory as the fast kernels' results do; it depends on the shape alone
-    if x.ndim == 4:
+    if channels:
+        kept = generator().random(x.shape[:2] + (1,) * (x.ndim - 2), np.float32) >= p
+    elif x.ndim == 4:
         n, c, h, w = x.shape
         kept = np.moveaxis(generator().random((n, h, w, c), np.float32) >= p, -1, 1)
     else:
         kept = generator().random(x.shape, np.float32) >= p
-    scale = x.dtype.type(0 if p == 1 else 1 / (1 - p))
+    scale = x.dtype.type(1 if not inverted else 0 if p == 1 else 1 / (1 - p))
     return _scaled(x, kept, scale), (kept, scale)
 
 
@@ -40,17 +45,32 @@ def _dropout_backward(saved: Any, g: np.ndarray, needs: tuple[bool, ...]) -> tup
 _DROPOUT = Operation("dropout", _dropout_forward, _dropout_backward)
 
 
-def dropout(input: Any, p: float = 0.5, training: bool = True, inplace: bool = False) -> Any:
+def _apply(name: str, input: Any, p: float, training: bool, mode: str, channels: bool = False) -> Any:
+    if not 0 <= p <= 1:
+        raise ValueError(f"{name}: probability has to be between 0 and 1, but got {p}")
+    if mode not in MODES:
+        raise ValueError(f"{name}: mode must be 'inverted' (divide by 1 - p in training) or 'classic' (multiply by it later), got {mode!r}")
+    if p == 0:
+        return input
+    if training:
+        return apply(_DROPOUT, (input,), float(p), channels, mode == "inverted")
+    return mul(input, 1 - p) if mode == "classic" else input
+
+
+def dropout(input: Any, p: float = 0.5, training: bool = True, inplace: bool = False, *, mode: str = "inverted") -> Any:
     """In training, set elements to zero with probability p and divide the others by 1 - p; otherwise return the input.
 
     Parameters
     ----------
     input : array or Tensor of float32 or float64
     p : float
-        From 0 to 1.
+        From 0 to 1: the probability to drop, never that to keep.
     training : bool
     inplace : bool
         Accepted for PyTorch's sake; the input is never changed.
+    mode : {"inverted", "classic"}
+        "classic" is the older form that some courses teach: in training the others stay as they are, afterwards everything is multiplied
+        by 1 - p.
 
     Returns
     -------
@@ -59,7 +79,7 @@ def dropout(input: Any, p: float = 0.5, training: bool = True, inplace: bool = F
     Raises
     ------
     ValueError
-        p is no probability.
+        p is no probability, or an unknown mode.
 
     Notes
     -----
@@ -72,9 +92,98 @@ def dropout(input: Any, p: float = 0.5, training: bool = True, inplace: bool = F
     >>> lamella.manual_seed(0)
     >>> np.unique(dropout(np.ones(1000), 0.2))
     array([0.  , 1.25])
+    >>> dropout(np.ones(2), 0.2, training=False, mode="classic")
+    array([0.8, 0.8])
     """
-    if not 0 <= p <= 1:
-        raise ValueError(f"dropout: probability has to be between 0 and 1, but got {p}")
-    if not training or p == 0:
-        return input
-    return apply(_DROPOUT, (input,), float(p))
+    return _apply("dropout", input, p, training, mode)
+
+
+def _spatial(name: str, input: Any, p: float, training: bool, mode: str, batches: tuple[int, ...], single: int, shapes: str) -> Any:
+    """Drop channels of inputs whose number of axes is one of `batches`, or of one without the axis of the batch."""
+    input = input if isinstance(input, Tensor) else np.asarray(input)
+    if input.ndim in batches:
+        return _apply(name, input, p, training, mode, True)
+    if input.ndim != single:
+        raise ValueError(f"{name}: expected input of shape {shapes}, got {input.shape}")
+    return _apply(name, input[None], p, training, mode, True)[0]
+
+
+def dropout1d(input: Any, p: float = 0.5, training: bool = True, inplace: bool = False, *, mode: str = "inverted") -> Any:
+    """Drop whole channels of sequences, (N, C, L) or (C, L): each with probability p, in training; the others are divided by 1 - p.
+
+    Parameters
+    ----------
+    input, p, training, inplace, mode
+        As `dropout`.
+
+    Raises
+    ------
+    ValueError
+        Another number of axes, p is no probability, or an unknown mode.
+
+    Notes
+    -----
+    Neighbours in a feature map resemble each other, so dropping single elements of it hides little. Tompson et al., CVPR 2015.
+
+    Examples
+    --------
+    >>> import lamella
+    >>> lamella.manual_seed(0)
+    >>> sorted(set(dropout1d(np.ones((8, 4, 9)), 0.5).sum(-1).ravel().tolist()))
+    [0.0, 18.0]
+    """
+    return _spatial("dropout1d", input, p, training, mode, (3,), 2, "(N, C, L) or (C, L)")
+
+
+def dropout2d(input: Any, p: float = 0.5, training: bool = True, inplace: bool = False, *, mode: str = "inverted") -> Any:
+    """Drop whole channels of images, (N, C, H, W), or, as PyTorch has it, of sequences (N, C, L).
+
+    Parameters
+    ----------
+    input, p, training, inplace, mode
+        As `dropout`.
+
+    Raises
+    ------
+    ValueError
+        Another number of axes, p is no probability, or an unknown mode.
+
+    Notes
+    -----
+    As `dropout1d`. A single image (C, H, W) is ``image[None]``: three axes are read as (N, C, L).
+
+    Examples
+    --------
+    >>> import lamella
+    >>> lamella.manual_seed(0)
+    >>> sorted(set(dropout2d(np.ones((8, 4, 3, 3)), 0.5).sum((2, 3)).ravel().tolist()))
+    [0.0, 18.0]
+    """
+    return _spatial("dropout2d", input, p, training, mode, (4, 3), -1, "(N, C, H, W) or (N, C, L)")
+
+
+def dropout3d(input: Any, p: float = 0.5, training: bool = True, inplace: bool = False, *, mode: str = "inverted") -> Any:
+    """Drop whole channels of volumes, (N, C, D, H, W) or (C, D, H, W).
+
+    Parameters
+    ----------
+    input, p, training, inplace, mode
+        As `dropout`.
+
+    Raises
+    ------
+    ValueError
+        Another number of axes, p is no probability, or an unknown mode.
+
+    Notes
+    -----
+    As `dropout1d`.
+
+    Examples
+    --------
+    >>> import lamella
+    >>> lamella.manual_seed(0)
+    >>> sorted(set(dropout3d(np.ones((8, 4, 2, 3, 3)), 0.5).sum((2, 3, 4)).ravel().tolist()))
+    [0.0, 36.0]
+    """
+    return _spatial("dropout3d", input, p, training, mode, (5,), 4, "(N, C, D, H, W) or (C, D, H, W)")

@@ -6,7 +6,7 @@ from lamella.nn.activation import GELU, LeakyReLU, LogSoftmax, ReLU, Sigmoid, So
 from lamella.nn.batchnorm import BatchNorm1d, BatchNorm2d, BatchNorm3d
 from lamella.nn.container import ModuleList, Sequential
 from lamella.nn.conv import Conv1d, Conv2d, Conv3d, ConvTranspose1d, ConvTranspose2d
-from lamella.nn.dropout import Dropout
+from lamella.nn.dropout import Dropout, Dropout1d, Dropout2d, Dropout3d
 from lamella.nn.embedding import Embedding
 from lamella.nn.flatten import Add, Concat, Flatten, Permute, Reshape, Unflatten
 from lamella.nn.linear import Identity, Linear
@@ -16,6 +16,7 @@ from lamella.nn.loss_embedding import CosineEmbeddingLoss, TripletMarginLoss
 from lamella.nn.loss_likelihood import GaussianNLLLoss, KLDivLoss, PoissonNLLLoss
 from lamella.nn.loss_regression import HuberLoss, L1Loss, MSELoss, SmoothL1Loss
 from lamella.nn.module import Module, Parameter
+from lamella.nn.noise import GaussianNoise, WeightNoise
 from lamella.nn.norm import GroupNorm, InstanceNorm1d, InstanceNorm2d, InstanceNorm3d, LayerNorm, LocalResponseNorm, RMSNorm
 from lamella.nn.padding import (
     CircularPad1d,
@@ -69,12 +70,16 @@ __all__ = [
     "CosineEmbeddingLoss",
     "CrossEntropyLoss",
     "Dropout",
+    "Dropout1d",
+    "Dropout2d",
+    "Dropout3d",
     "Embedding",
     "Flatten",
     "GELU",
     "GRU",
     "GRUCell",
     "GaussianNLLLoss",
+    "GaussianNoise",
     "GroupNorm",
     "HingeLoss",
     "HuberLoss",
@@ -130,6 +135,7 @@ __all__ = [
     "TripletMarginLoss",
     "Unflatten",
     "Upsample",
+    "WeightNoise",
     "ZeroPad1d",
     "ZeroPad2d",
     "ZeroPad3d",

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Callable, Iterable
 from typing import Any
 
 import numpy as np
 
 from lamella.nn import Module
+from lamella.optim.lr_scheduler.base import LRScheduler, per_group
 from lamella.tensor import no_grad
 
-__all__ = ["AveragedModel", "get_ema_avg_fn", "get_swa_avg_fn", "update_bn"]
+__all__ = ["SWALR", "AveragedModel", "get_ema_avg_fn", "get_swa_avg_fn", "update_bn"]
 
 Average = Callable[[np.ndarray, np.ndarray, int], np.ndarray]
 
@@ -128,3 +130,66 @@ def update_bn(loader: Iterable[Any], model: Module, device: Any = None) -> None:
         for m, momentum in zip(norms, momenta):
             m.momentum = momentum
         model.train(training)
+
+
+class SWALR(LRScheduler):
+    """Anneal each group's learning rate to a constant, at which weights are then averaged (`AveragedModel`).
+
+    Parameters
+    ----------
+    optimizer : Optimizer
+    swa_lr : float, or list of one per group
+        The constant.
+    anneal_epochs : int
+        Steps to get there.
+    anneal_strategy : {"cos", "linear"}
+    last_epoch : int
+
+    Raises
+    ------
+    ValueError
+        An unknown strategy, or a negative number of epochs.
+
+    Notes
+    -----
+    Each step first undoes the interpolation of the one before it, so that another schedule may have moved the rate in between. Izmailov et al.,
+    UAI 2018.
+
+    Examples
+    --------
+    >>> import lamella
+    >>> optimizer = lamella.optim.SGD([lamella.tensor([1.0])], lr=1.0)
+    >>> scheduler = SWALR(optimizer, swa_lr=0.2, anneal_epochs=2, anneal_strategy="linear")
+    >>> for _ in range(3):
+    ...     optimizer.step()
+    ...     scheduler.step()
+    ...     print(round(scheduler.get_last_lr()[0], 6))
+    0.6
+    0.2
+    0.2
+    """
+
+    def __init__(self, optimizer: Any, swa_lr: Any, anneal_epochs: int = 10, anneal_strategy: str = "cos", last_epoch: int = -1):
+        if anneal_strategy not in ("cos", "linear"):
+            raise ValueError(f"SWALR: anneal_strategy must be 'cos' or 'linear', got {anneal_strategy!r}")
+        if not isinstance(anneal_epochs, int) or anneal_epochs < 0:
+            raise ValueError(f"SWALR: expected anneal_epochs of at least 0, got {anneal_epochs!r}")
+        self.anneal_epochs, self.anneal_strategy = anneal_epochs, anneal_strategy
+        for group, rate in zip(optimizer.param_groups, per_group(self, "swa_lr", swa_lr, optimizer)):
+            group["swa_lr"] = rate
+        super().__init__(optimizer, last_epoch)
+
+    def _part(self, step: int) -> float:
+        """How much of swa_lr there is after `step` steps, from 0 to 1."""
+        t = max(0.0, min(1.0, step / max(1, self.anneal_epochs)))
+        return t if self.anneal_strategy == "linear" else (1 - math.cos(math.pi * t)) / 2
+
+    def get_lr(self) -> list[float]:
+        step = max(self._step_count - 1, 0 if self.anneal_epochs else 1)
+        before, now = self._part(step - 1), self._part(step)
+        rates = []
+        for group in self.optimizer.param_groups:
+            last = group["swa_lr"]
+            first = last if before == 1 else (group["lr"] - before * last) / (1 - before)
+            rates.append(last * now + first * (1 - now))
+        return rates
