@@ -166,9 +166,10 @@ cdef void together(Context *c, i64 at, const float *norm, i64 stage, double *res
     cdef float v[LANES]
     cdef float leaf[LANES]
     cdef i32 go[LANES]
-    cdef i64 l, t, k, n, root, count
-    cdef float threshold, low, high
-    cdef i32 left, right
+    cdef i64 l, t, n, root, count
+    cdef i32 k
+    cdef float threshold, low, high, ended
+    cdef i32 left, right, taken
     for l in range(LANES):
         result[l] = 0
     for t in range(c.stages[stage], c.stages[stage + 1]):
@@ -193,11 +194,13 @@ cdef void together(Context *c, i64 at, const float *norm, i64 stage, double *res
             right = c.nodes[3 * n + 2]
             low = c.leaves[root + t - left] if left <= 0 else 0
             high = c.leaves[root + t - right] if right <= 0 else 0
-            for l in range(LANES):
-                if go[l] == k:
-                    leaf[l] = low if v[l] < threshold else high
-                    go[l] = left if v[l] < threshold else right
-                    go[l] = go[l] if go[l] > 0 else -1
+            left = left if left > 0 else -1
+            right = right if right > 0 else -1
+            for l in range(LANES):  # without branches, so that the compiler fills registers
+                taken = left if v[l] < threshold else right
+                ended = low if v[l] < threshold else high
+                leaf[l] = ended if go[l] == k else leaf[l]
+                go[l] = taken if go[l] == k else go[l]
         for l in range(LANES):
             result[l] += leaf[l]
 
