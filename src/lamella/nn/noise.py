@@ -15,8 +15,9 @@ __all__ = ["GaussianNoise", "WeightNoise"]
 
 
 def _normal(like: Any, std: float) -> np.ndarray:
-    dtype = like.dtype if like.dtype == np.float64 else np.float32
-    return generator().standard_normal(like.shape, dtype) * dtype.type(std) if std else np.zeros(like.shape, dtype)
+    noise = generator().standard_normal(like.shape, np.float64 if like.dtype == np.float64 else np.float32)
+    noise *= std
+    return noise
 
 
 def _checked(name: str, std: float) -> float:
