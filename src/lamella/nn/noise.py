@@ -15,9 +15,7 @@ __all__ = ["GaussianNoise", "WeightNoise"]
 
 
 def _normal(like: Any, std: float) -> np.ndarray:
-    noise = generator().standard_normal(like.shape, np.float64 if like.dtype == np.float64 else np.float32)
-    noise *= std
-    return noise
+    return np.multiply(generator().standard_normal(like.shape, np.float64 if like.dtype == np.float64 else np.float32), std)
 
 
 def _checked(name: str, std: float) -> float:
