@@ -136,14 +136,14 @@ def test_no_file_shadows_a_package():
 # Imports point one way. A module may import from its own floor and from floors below; testing, above the functions, looks into everything.
 
 FLOORS = [
-    {"core"},
+    {"_lazy", "core"},
     {"distributions", "problems", "cost", "memory"},
     {"registry", "layout"},
     {"threads", "random"},
     {"tensor"},
     {"functional", "creation"},
     {"nn", "optim", "data", "testing"},
-    {"models", "summary", "serialization", "io", "vision"},
+    {"models", "summarizing", "serialization", "io", "vision"},
     {"train"},
     {"estimators"},
     {"cli", "__main__"},
@@ -261,6 +261,21 @@ def test_public_docstring(thing):
 
 def fresh(code):
     return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=120).stdout.split()
+
+
+@pytest.mark.parametrize("package", ["lamella", "lamella.functional", "lamella.nn", "lamella.optim", "lamella.optim.lr_scheduler"])
+def test_lazy_names(package):
+    """Each name of a stub leads to its thing even after every module of the package was imported (which binds the modules' names)."""
+    module = importlib.import_module(package)
+    for path in Path(module.__path__[0]).glob("*.py"):
+        if path.stem not in ("__init__", "__main__"):
+            importlib.import_module(f"{package}.{path.stem}")
+    for source, names in re.findall(r"^from (\S+) import (\([^)]*\)|.*)", Path(module.__path__[0], "__init__.pyi").read_text(), re.M):
+        for name in re.findall(r"(\w+)(?=,|\n|\)|$)", re.sub("#.*", "", names)):
+            assert inspect.ismodule(getattr(module, name)) == (source == package or source == "lamella"), name
+    assert set(module.__all__) <= set(dir(module))
+    with pytest.raises(AttributeError, match="no_such_name"):
+        _ = module.no_such_name
 
 
 def test_import_is_light():

@@ -1,30 +1,5 @@
 """Optimizers and learning-rate schedules, with PyTorch's names, arguments and arithmetic."""
 
-from lamella.optim import lr_scheduler, swa_utils
-from lamella.optim.adam import Adam, Adamax, AdamW, NAdam, RAdam
-from lamella.optim.adaptive import Adadelta, Adagrad, RMSprop
-from lamella.optim.constraint import max_norm_, weights_only
-from lamella.optim.lbfgs import LBFGS
-from lamella.optim.optimizer import Optimizer
-from lamella.optim.sgd import SGD
-from lamella.optim.sign import Lion, NormalizedGD
+from lamella._lazy import attach as _attach
 
-__all__ = [
-    "LBFGS",
-    "SGD",
-    "Adadelta",
-    "Adagrad",
-    "Adam",
-    "AdamW",
-    "Adamax",
-    "Lion",
-    "NAdam",
-    "NormalizedGD",
-    "Optimizer",
-    "RAdam",
-    "RMSprop",
-    "lr_scheduler",
-    "max_norm_",
-    "swa_utils",
-    "weights_only",
-]
+__getattr__, __dir__, __all__ = _attach(__name__)

@@ -4,39 +4,6 @@ A schedule is stepped once per epoch, or once per batch, after ``optimizer.step(
 into the optimizer's parameter groups. Its `state_dict` holds numbers, strings and lists only.
 """
 
-from lamella.optim.lr_scheduler.base import LRScheduler
-from lamella.optim.lr_scheduler.combined import ChainedScheduler, LambdaLR, MultiplicativeLR, SequentialLR
-from lamella.optim.lr_scheduler.curves import (
-    CosineAnnealingLR,
-    CosineAnnealingWarmRestarts,
-    ExponentialLR,
-    LinearLR,
-    PolynomialLR,
-    PowerLR,
-    TimeBasedLR,
-)
-from lamella.optim.lr_scheduler.cycles import CyclicLR, OneCycleLR
-from lamella.optim.lr_scheduler.plateau import ReduceLROnPlateau
-from lamella.optim.lr_scheduler.steps import ConstantLR, MultiStepLR, PiecewiseConstantLR, StepLR
+from lamella._lazy import attach as _attach
 
-__all__ = [
-    "ChainedScheduler",
-    "ConstantLR",
-    "CosineAnnealingLR",
-    "CosineAnnealingWarmRestarts",
-    "CyclicLR",
-    "ExponentialLR",
-    "LRScheduler",
-    "LambdaLR",
-    "LinearLR",
-    "MultiStepLR",
-    "MultiplicativeLR",
-    "OneCycleLR",
-    "PiecewiseConstantLR",
-    "PolynomialLR",
-    "PowerLR",
-    "ReduceLROnPlateau",
-    "SequentialLR",
-    "StepLR",
-    "TimeBasedLR",
-]
+__getattr__, __dir__, __all__ = _attach(__name__)

@@ -1,0 +1,143 @@
+from lamella import functional as functional
+from lamella.nn import init, utils
+from lamella.nn.activation import GELU, LeakyReLU, LogSoftmax, ReLU, Sigmoid, Softmax, Tanh
+from lamella.nn.batchnorm import BatchNorm1d, BatchNorm2d, BatchNorm3d
+from lamella.nn.container import ModuleList, Sequential
+from lamella.nn.conv import Conv1d, Conv2d, Conv3d, ConvTranspose1d, ConvTranspose2d
+from lamella.nn.dropout import Dropout, Dropout1d, Dropout2d, Dropout3d
+from lamella.nn.embedding import Embedding
+from lamella.nn.flatten import Add, Concat, Flatten, Permute, Reshape, Unflatten
+from lamella.nn.linear import Identity, Linear
+from lamella.nn.loss import CrossEntropyLoss, MultiMarginLoss, NLLLoss
+from lamella.nn.loss_binary import BCELoss, BCEWithLogitsLoss, HingeLoss
+from lamella.nn.loss_embedding import CosineEmbeddingLoss, TripletMarginLoss
+from lamella.nn.loss_likelihood import GaussianNLLLoss, KLDivLoss, PoissonNLLLoss
+from lamella.nn.loss_regression import HuberLoss, L1Loss, MSELoss, SmoothL1Loss
+from lamella.nn.module import Module, Parameter
+from lamella.nn.noise import GaussianNoise, WeightNoise
+from lamella.nn.norm import GroupNorm, InstanceNorm1d, InstanceNorm2d, InstanceNorm3d, LayerNorm, LocalResponseNorm, RMSNorm
+from lamella.nn.padding import (
+    CircularPad1d,
+    CircularPad2d,
+    CircularPad3d,
+    ConstantPad1d,
+    ConstantPad2d,
+    ConstantPad3d,
+    ReflectionPad1d,
+    ReflectionPad2d,
+    ReflectionPad3d,
+    ReplicationPad1d,
+    ReplicationPad2d,
+    ReplicationPad3d,
+    ZeroPad1d,
+    ZeroPad2d,
+    ZeroPad3d,
+)
+from lamella.nn.perceptron import Perceptron, PerceptronReport, Step
+from lamella.nn.pooling import AdaptiveAvgPool2d, AdaptiveMaxPool2d, AvgPool2d, LPPool2d, MaxPool2d
+from lamella.nn.pooling1d import AdaptiveAvgPool1d, AdaptiveMaxPool1d, AvgPool1d, LPPool1d, MaxPool1d, MaxUnpool1d, MaxUnpool2d
+from lamella.nn.recurrent import GRU, LSTM, RNN, GRUCell, LSTMCell, RNNCell
+from lamella.nn.regularization import RegularizedLoss
+from lamella.nn.resize import PixelShuffle, PixelUnshuffle, Upsample
+
+__all__ = [
+    "AdaptiveAvgPool1d",
+    "AdaptiveAvgPool2d",
+    "AdaptiveMaxPool1d",
+    "AdaptiveMaxPool2d",
+    "Add",
+    "AvgPool1d",
+    "AvgPool2d",
+    "BCELoss",
+    "BCEWithLogitsLoss",
+    "BatchNorm1d",
+    "BatchNorm2d",
+    "BatchNorm3d",
+    "CircularPad1d",
+    "CircularPad2d",
+    "CircularPad3d",
+    "Concat",
+    "ConstantPad1d",
+    "ConstantPad2d",
+    "ConstantPad3d",
+    "Conv1d",
+    "Conv2d",
+    "Conv3d",
+    "ConvTranspose1d",
+    "ConvTranspose2d",
+    "CosineEmbeddingLoss",
+    "CrossEntropyLoss",
+    "Dropout",
+    "Dropout1d",
+    "Dropout2d",
+    "Dropout3d",
+    "Embedding",
+    "Flatten",
+    "GELU",
+    "GRU",
+    "GRUCell",
+    "GaussianNLLLoss",
+    "GaussianNoise",
+    "GroupNorm",
+    "HingeLoss",
+    "HuberLoss",
+    "Identity",
+    "InstanceNorm1d",
+    "InstanceNorm2d",
+    "InstanceNorm3d",
+    "KLDivLoss",
+    "L1Loss",
+    "LPPool1d",
+    "LPPool2d",
+    "LSTM",
+    "LSTMCell",
+    "LayerNorm",
+    "LeakyReLU",
+    "Linear",
+    "LocalResponseNorm",
+    "LogSoftmax",
+    "MSELoss",
+    "MaxPool1d",
+    "MaxPool2d",
+    "MaxUnpool1d",
+    "MaxUnpool2d",
+    "Module",
+    "ModuleList",
+    "MultiMarginLoss",
+    "NLLLoss",
+    "Parameter",
+    "Perceptron",
+    "PerceptronReport",
+    "Permute",
+    "PixelShuffle",
+    "PixelUnshuffle",
+    "PoissonNLLLoss",
+    "RMSNorm",
+    "RNN",
+    "RNNCell",
+    "ReLU",
+    "ReflectionPad1d",
+    "ReflectionPad2d",
+    "ReflectionPad3d",
+    "RegularizedLoss",
+    "ReplicationPad1d",
+    "ReplicationPad2d",
+    "ReplicationPad3d",
+    "Reshape",
+    "Sequential",
+    "Sigmoid",
+    "SmoothL1Loss",
+    "Softmax",
+    "Step",
+    "Tanh",
+    "TripletMarginLoss",
+    "Unflatten",
+    "Upsample",
+    "WeightNoise",
+    "ZeroPad1d",
+    "ZeroPad2d",
+    "ZeroPad3d",
+    "functional",
+    "init",
+    "utils",
+]
