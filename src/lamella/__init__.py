@@ -6,7 +6,6 @@ import os as _os
 
 from lamella import functional as functional
 from lamella._lazy import attach as _attach
-from lamella.tensor import tensor as tensor  # importing this module would bind the name to the module
 from lamella.threads import default_num_threads as _default_num_threads
 from lamella.threads import register_threadpoolctl as _register_threadpoolctl
 from lamella.threads import set_num_threads as set_num_threads

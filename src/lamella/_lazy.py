@@ -16,7 +16,7 @@ _IMPORT = re.compile(r"^from (\S+) import (\([^)]*\)|.*)", re.M)
 def attach(package: str) -> tuple[Callable[[str], object], Callable[[], list[str]], list[str]]:
     """``__getattr__``, ``__dir__`` and ``__all__`` of a package, from its stub.
 
-    A name that is also a module's (``functional.linear``) must be imported by the package itself, for importing the module binds it.
+    A name that is also its module's (``functional.linear``) is imported at once: importing the module later would bind the name to it.
     """
     module = sys.modules[package]
     with open(os.path.join(module.__path__[0], "__init__.pyi"), encoding="utf-8") as file:
@@ -39,4 +39,7 @@ def attach(package: str) -> tuple[Callable[[str], object], Callable[[], list[str
         setattr(module, name, value)
         return value
 
+    for name, source in sources.items():
+        if source == f"{package}.{name}":
+            __getattr__(name)
     return __getattr__, lambda: sorted({*module.__dict__, *sources}), sorted(public)

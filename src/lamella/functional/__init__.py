@@ -5,12 +5,6 @@ import sys as _sys
 from lamella._lazy import attach as _attach
 from lamella.core import sums_by as _sums_by
 from lamella.functional._broadcast import plus as _plus
-from lamella.functional.conv1d import conv1d as conv1d  # importing these modules would bind their names to the modules
-from lamella.functional.conv3d import conv3d as conv3d
-from lamella.functional.dropout import dropout as dropout
-from lamella.functional.embedding import embedding as embedding
-from lamella.functional.linear import linear as linear
-from lamella.functional.softmax import softmax as softmax
 from lamella.tensor import bind_functional as _bind
 
 __getattr__, __dir__, __all__ = _attach(__name__)
