@@ -6,6 +6,8 @@ from lamella.nn.container import ModuleList, Sequential
 from lamella.nn.conv import Conv1d, Conv2d, Conv3d, ConvTranspose1d, ConvTranspose2d
 from lamella.nn.dropout import Dropout, Dropout1d, Dropout2d, Dropout3d
 from lamella.nn.embedding import Embedding
+from lamella.nn.ensemble import Ensemble
+from lamella.nn.features import FeatureExtractor
 from lamella.nn.flatten import Add, Concat, Flatten, Permute, Reshape, Unflatten
 from lamella.nn.linear import Identity, Linear
 from lamella.nn.loss import CrossEntropyLoss, MultiMarginLoss, NLLLoss
@@ -14,6 +16,7 @@ from lamella.nn.loss_embedding import CosineEmbeddingLoss, TripletMarginLoss
 from lamella.nn.loss_likelihood import GaussianNLLLoss, KLDivLoss, PoissonNLLLoss
 from lamella.nn.loss_regression import HuberLoss, L1Loss, MSELoss, SmoothL1Loss
 from lamella.nn.module import Module, Parameter
+from lamella.nn.multitask import MultiTask, MultiTaskLoss
 from lamella.nn.noise import GaussianNoise, WeightNoise
 from lamella.nn.norm import GroupNorm, InstanceNorm1d, InstanceNorm2d, InstanceNorm3d, LayerNorm, LocalResponseNorm, RMSNorm
 from lamella.nn.padding import (
@@ -72,6 +75,8 @@ __all__ = [
     "Dropout2d",
     "Dropout3d",
     "Embedding",
+    "Ensemble",
+    "FeatureExtractor",
     "Flatten",
     "GELU",
     "GRU",
@@ -104,6 +109,8 @@ __all__ = [
     "Module",
     "ModuleList",
     "MultiMarginLoss",
+    "MultiTask",
+    "MultiTaskLoss",
     "NLLLoss",
     "Parameter",
     "Perceptron",

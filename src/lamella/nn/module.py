@@ -117,6 +117,7 @@ class Module:
     """
 
     training: bool
+    _frozen = False  # set by lamella.nn.utils.freeze where statistics have to stay: in evaluation mode whatever `train` says
     _parameters: dict[str, Parameter | None]
     _buffers: dict[str, Tensor | None]
     _modules: dict[str, Module | None]
@@ -344,7 +345,7 @@ class Module:
         """Set training mode, which matters to dropout and batch norm, here and below. Returns self."""
         if not isinstance(mode, bool):
             raise ValueError("training mode is expected to be boolean")
-        self.training = mode
+        self.training = mode and not self._frozen
         for module in self.children():
             module.train(mode)
         return self

@@ -24,6 +24,7 @@ from lamella.functional import cross_entropy
 from lamella.optim.lr_scheduler import OneCycleLR, ReduceLROnPlateau
 from lamella.tensor import Tensor, no_grad
 from lamella.train.callbacks import Callback
+from lamella.train.monte_carlo import MonteCarlo, monte_carlo
 from lamella.train.progress import Progress
 
 __all__ = ["Interrupted", "Trainer"]
@@ -148,6 +149,7 @@ class Trainer:
         Parameters
         ----------
         train, valid : DataLoader, or iterable of (input, target) batches
+            Of several targets, (input, y1, y2, ...), the loss is given a tuple.
         epochs : int
         resume : bool
             Load the checkpoint first, if there is one, and go on from there. Model, optimizer, scheduler and data must be made as before.
@@ -199,9 +201,9 @@ class Trainer:
         self.model.train()
         earlier, start = sums["seconds"], time.perf_counter()
         fresh = 0
-        for x, y in train:
-            self._step(x, y, sums)
-            fresh += len(y)
+        for x, *targets in train:
+            self._step(x, targets, sums)
+            fresh += len(targets[0])
             sums["seconds"] = earlier + time.perf_counter() - start
             if self._loader is not None:
                 sums["loader"] = self._loader.state_dict()
@@ -239,7 +241,8 @@ class Trainer:
         if self.checkpoint is not None:
             self.save_checkpoint(self.checkpoint)
 
-    def _step(self, x: Any, y: Any, sums: dict[str, Any]) -> None:
+    def _step(self, x: Any, targets: list[Any], sums: dict[str, Any]) -> None:
+        y = _target(targets)
         self.optimizer.zero_grad()
         output = self.model(x)
         loss = self.loss(output, y)
@@ -255,7 +258,7 @@ class Trainer:
         self.optimizer.step()
         if self.scheduler is not None and self.schedule_per == "batch":
             self.scheduler.step()
-        count = len(y)
+        count = len(targets[0])
         right = _right(output, y)
         sums["classes"] = sums["classes"] and right is not None
         sums["right"] += right or 0
@@ -303,43 +306,53 @@ class Trainer:
     def _evaluate(self, data: Iterable[Any], look: Callable[[], None]) -> dict[str, float]:
         total, right, count, classes = 0.0, 0, 0, True
         with self._evaluating():
-            for x, y in data:
+            for x, *targets in data:
+                y = _target(targets)
                 output = self.model(x)
-                total += float(self.loss(output, y).item()) * len(y)
+                total += float(self.loss(output, y).item()) * len(targets[0])
                 hits = _right(output, y)
                 classes = classes and hits is not None
                 right += hits or 0
-                count += len(y)
+                count += len(targets[0])
                 look()
         if not count:
             raise ValueError("Trainer.evaluate: expected at least one batch, got none")
         return {"loss": total / count, "accuracy": right / count} if classes else {"loss": total / count}
 
-    def predict(self, data: Any, batch_size: int = 256) -> np.ndarray:
-        """What the model puts out (for a classifier: logits), in evaluation mode.
+    def predict(self, data: Any, batch_size: int = 256, mc_samples: int = 0, output: Callable[[Any], Any] | None = None) -> Any:
+        """What the model puts out (for a classifier: logits), in evaluation mode; or how far it wavers under dropout.
 
         Parameters
         ----------
         data : array or Tensor of inputs, DataLoader, or iterable of batches (of a batch that is a tuple, the first part)
         batch_size : int
             For an array.
+        mc_samples : int
+            Monte Carlo dropout: this many passes with dropout at work, everything else in evaluation mode. At least 2; 30 is usual.
+        output : callable, optional
+            Applied to the model's output first, e.g. ``lambda logits: lamella.functional.softmax(logits, 1)``.
 
         Returns
         -------
-        ndarray, one row per sample
+        ndarray, one row per sample; with mc_samples a `MonteCarlo` of two, mean and std. For a model that puts out a dict, a dict of them
+
+        Raises
+        ------
+        ValueError
+            No batches; mc_samples of 1 or less than 0, or for a model without dropout.
         """
         if isinstance(data, (np.ndarray, Tensor)):
             whole = data
             data = (whole[i : i + batch_size] for i in range(0, max(len(whole), 1), batch_size))
+        run = self.model if output is None else lambda x: output(self.model(x))
         outputs = []
         with self._evaluating():
             for batch in data:
                 x = batch[0] if isinstance(batch, (tuple, list)) else batch
-                out = self.model(x)
-                outputs.append(out.data if isinstance(out, Tensor) else out)
+                outputs.append(monte_carlo(self.model, run, x, mc_samples) if mc_samples else _arrays(run(x)))
         if not outputs:
             raise ValueError("Trainer.predict: expected at least one batch, got none")
-        return np.concatenate(outputs)
+        return _joined(outputs)
 
     # checkpoints
 
@@ -403,8 +416,32 @@ class Trainer:
         tuning.restore(serialization.read_metadata(path), str(path))
 
 
+def _target(targets: list[Any]) -> Any:
+    """The target of a batch (x, y); of (x, y1, y2, ...), for several tasks, a tuple."""
+    if not targets:
+        raise ValueError("Trainer: expected batches of inputs and targets, got inputs alone")
+    return targets[0] if len(targets) == 1 else tuple(targets)
+
+
+def _arrays(output: Any) -> Any:
+    if isinstance(output, dict):
+        return {name: _arrays(part) for name, part in output.items()}
+    return output.data if isinstance(output, Tensor) else output
+
+
+def _joined(batches: list[Any]) -> Any:
+    first = batches[0]
+    if isinstance(first, dict):
+        return {name: _joined([batch[name] for batch in batches]) for name in first}
+    if isinstance(first, MonteCarlo):
+        return MonteCarlo(*(_joined(list(parts)) for parts in zip(*batches)))
+    return np.concatenate(batches)
+
+
 def _right(output: Any, target: Any) -> int | None:
     """How many predictions are right; None where the target is no class number."""
+    if isinstance(output, dict) or isinstance(target, tuple):
+        return None  # several tasks
     out = output.data if isinstance(output, Tensor) else np.asarray(output)
     labels = target.data if isinstance(target, Tensor) else np.asarray(target)
     if labels.dtype.kind not in "iu" or out.ndim != 2 or labels.ndim != 1:
