@@ -45,7 +45,7 @@ def fails(capsys, *argv):
     return err
 
 
-@pytest.mark.parametrize("model", ["mlp", "lenet", "vgg-small", "resnet20"])
+@pytest.mark.parametrize("model", ["mlp", "lenet", "vgg-small", "resnet8", "resnet20"])
 def test_train_and_predict(tmp_path, capsys, model):
     assert main(["train", "--model", model, "--out", "run", "--threads", "1", *TINY]) == 0
     assert "test accuracy" in capsys.readouterr().out

@@ -20,7 +20,7 @@ import numpy as np
 
 import lamella
 
-MODELS = ("mlp", "lenet", "vgg-small", "resnet20")
+MODELS = ("mlp", "lenet", "vgg-small", "resnet8", "resnet20")
 BACKENDS = ("auto", "cython", "numba", "reference")
 DEFAULTS: dict[str, Any] = {
     "data": "embedded",

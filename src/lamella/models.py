@@ -11,7 +11,7 @@ from typing import Any
 
 from lamella import nn
 
-__all__ = ["LeNet", "MLP", "ResNet20", "VGGSmall", "create", "names", "register"]
+__all__ = ["LeNet", "MLP", "ResNet8", "ResNet20", "VGGSmall", "create", "names", "register"]
 
 
 def _size(image_size: Any) -> tuple[int, int]:
@@ -155,7 +155,54 @@ class BasicBlock(nn.Module):
         return self.bn2(self.conv2(out), x if self.downsample is None else self.downsample(x))
 
 
-class ResNet20(nn.Module):
+class _SmallResNet(nn.Module):
+    """Three stages of `blocks` residual blocks, 16, 32 and 64 channels wide, averaged at the end."""
+
+    foldable = (("conv1", "bn1"),)
+    blocks: int
+
+    def __init__(self, in_channels: int = 1, num_classes: int = 10, image_size: Any = 28):
+        super().__init__()
+        _needs(f"resnet{6 * self.blocks + 2}", image_size, 4)
+        self.conv1 = nn.Conv2d(in_channels, 16, 3, padding=1, bias=False)
+        self.bn1 = nn.BatchNorm2d(16, activation="relu")
+        self.layer1 = self._stage(16, 16, 1)
+        self.layer2 = self._stage(16, 32, 2)
+        self.layer3 = self._stage(32, 64, 2)
+        self.avgpool = nn.AdaptiveAvgPool2d(1)
+        self.flatten = nn.Flatten()
+        self.fc = nn.Linear(64, num_classes)
+        _he(self)
+
+    def _stage(self, in_channels: int, channels: int, stride: int) -> nn.Sequential:
+        return nn.Sequential(BasicBlock(in_channels, channels, stride), *(BasicBlock(channels, channels, 1) for _ in range(1, self.blocks)))
+
+    def forward(self, x: Any) -> Any:
+        x = self.bn1(self.conv1(x))
+        x = self.layer3(self.layer2(self.layer1(x)))
+        return self.fc(self.flatten(self.avgpool(x)))
+
+
+class ResNet8(_SmallResNet):
+    """The residual network of 8 layers for small images: `ResNet20` with one block per stage.
+
+    Parameters
+    ----------
+    in_channels, num_classes : int
+    image_size : int or (int, int)
+        At least 4; the averaging at the end accepts any.
+
+    Examples
+    --------
+    >>> model = ResNet8()
+    >>> sum(p.numel() for p in model.parameters())
+    77754
+    """
+
+    blocks = 1
+
+
+class ResNet20(_SmallResNet):
     """The residual network of 20 layers for small images: 3 stages of 3 blocks, 16, 32, 64 channels, projection shortcuts.
 
     Parameters
@@ -177,31 +224,7 @@ class ResNet20(nn.Module):
     272474
     """
 
-    foldable = (("conv1", "bn1"),)
-
-    def __init__(self, in_channels: int = 1, num_classes: int = 10, image_size: Any = 28):
-        super().__init__()
-        _needs("resnet20", image_size, 4)
-        self.conv1 = nn.Conv2d(in_channels, 16, 3, padding=1, bias=False)
-        self.bn1 = nn.BatchNorm2d(16, activation="relu")
-        self.layer1 = self._stage(16, 16, 1)
-        self.layer2 = self._stage(16, 32, 2)
-        self.layer3 = self._stage(32, 64, 2)
-        self.avgpool = nn.AdaptiveAvgPool2d(1)
-        self.flatten = nn.Flatten()
-        self.fc = nn.Linear(64, num_classes)
-        _he(self)
-
-    @staticmethod
-    def _stage(in_channels: int, channels: int, stride: int) -> nn.Sequential:
-        return nn.Sequential(
-            BasicBlock(in_channels, channels, stride), BasicBlock(channels, channels, 1), BasicBlock(channels, channels, 1)
-        )
-
-    def forward(self, x: Any) -> Any:
-        x = self.bn1(self.conv1(x))
-        x = self.layer3(self.layer2(self.layer1(x)))
-        return self.fc(self.flatten(self.avgpool(x)))
+    blocks = 3
 
 
 def _he(model: nn.Module) -> None:
@@ -211,7 +234,7 @@ def _he(model: nn.Module) -> None:
             nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
 
 
-_MODELS: dict[str, Callable[..., nn.Module]] = {"mlp": MLP, "lenet": LeNet, "vgg-small": VGGSmall, "resnet20": ResNet20}
+_MODELS: dict[str, Callable[..., nn.Module]] = {"mlp": MLP, "lenet": LeNet, "vgg-small": VGGSmall, "resnet8": ResNet8, "resnet20": ResNet20}
 
 
 def names() -> list[str]:
