@@ -1,4 +1,4 @@
-"""Depthwise convolution: every channel has a filter of its own, so channels are the lanes; the Numba twin of cy_depthwise and cy_depthwise3x3.
+"""Depthwise convolution: every channel has a filter of its own, so channels are the lanes; the Numba twin of cy_depthwise.
 
     dst[n, r, q, c] = act(b[c] + sum over taps t of  src[n, r*sy + ty[t], q*sx + tx[t], c] * w[c, t])         (gather.pxd, one channel per group)
     dw[c, t] = sum over n, r, q of  x[n, r*sy + ty[t], q*sx + tx[t], c] * g[n, r, q, c]

@@ -115,6 +115,7 @@ OPERATIONS: dict[str, Operation] = {
             Implementation("cy_lanes", accepts=cost.few_channels, cost=cost.conv2d_lanes),
             Implementation("cy_winograd_f2", accepts=cost.winograd_applies, cost=cost.conv2d_winograd_f2),
             Implementation("cy_winograd_f4", accepts=cost.winograd_applies, cost=cost.conv2d_winograd_f4),
+            Implementation("nb_depthwise3x3", accepts=lambda p: p.groups == p.ic == p.oc and (p.kh, p.kw) == (3, 3)),
             Implementation("nb_depthwise", accepts=lambda p: p.groups == p.ic == p.oc),
             Implementation("nb_direct", cost=cost.conv2d_direct),
             Implementation("nb_im2col", cost=cost.conv2d_im2col),

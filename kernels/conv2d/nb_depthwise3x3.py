@@ -1,0 +1,479 @@
+"""Depthwise 3 x 3 convolution at stride 1 or 2: tiles of pixels read the image in place; the Numba twin of cy_depthwise3x3.
+
+    dst[n, r, q, c] = act(b[c] + sum over taps t of  src[n, r*s + ty[t], q*s + tx[t], c] * w[c, t])         (gather.pxd, one channel per group)
+    dw[c, t] = sum over n, r, q of  x[n, r*s + ty[t], q*s + tx[t], c] * g[n, r, q, c]
+
+Shapes   images (mb, c, h, w) in channels-last memory, weights (c, 1, 3, 3)
+Packed   wp[t][c]: the weights of a tap side by side, as the channels of a pixel are
+Tile     forward, backward_input: 2 rows x 4 columns of pixels x 1 register of channels (stride 1), every pixel loaded once for all its taps;
+         at stride 2, one row; backward_input there has four gathers with 1, 2, 2 and 4 taps
+         backward_weight: 9 taps x 1 register of channels, summed over columns, 4 at a time
+Loops    tasks: image, band of rows; all gathers of a band, so that g is read once from memory; results of 4 MB and more are stored past the caches
+         rows, columns of the tile, registers of channels: channels innermost, because they are what lies side by side in memory
+         backward_weight: tasks are chunks of rows with a private dw each, added in order afterwards; columns, registers of channels
+Edges    rows above and below the image are a line of zeros, and so are the pixels of a tile beside the image. A last register of channels
+         that is partial, and columns at the edges where that saves a tile, are computed pixel by pixel with the taps there are.
+Cost     2 * 9 * mb * c * oh * ow flops; reads and writes every value once: bound by memory for images that do not fit the cache
+Gains    over nb_depthwise, which loads a pixel for every tap
+"""
+
+from functools import cache, lru_cache
+
+import numpy as np
+from lamella.kernels._common.nb import Argument, Stage, array_i64, compiled, doubles, floats_of, inline, ints, program, task
+from lamella.kernels._common.nb_simd import VECTOR_BYTES, declare, fma, load, simd, store
+from lamella.kernels.conv2d.nb_depthwise import sum_task
+from llvmlite import ir
+from numba import types
+from numba.extending import intrinsic
+
+# isort: off
+from lamella.kernels.conv2d._nb_gather import (
+    ACT, BIAS, CHANNELS, CHUNKS, COLUMNS, DB, DST, DST_COLUMN, DST_IMAGE, DST_ROW, DW, HEIGHT, MB, OWN, PARTS, PRIVATES, ROWS, SLOPE,
+    SRC, SX, TAPS, TW, W, WIDTH, WP, activating, address, aligned, backward_gathers, ceil_div, forward_gather,
+)  # fmt: skip
+# isort: on
+
+UNITS = 16  # tasks wanted at least
+BAND = 192 * 1024  # bytes of source per task
+STREAM_FROM = 4 << 20  # bytes of results from which on they go past the caches
+FAR_FROM = 16 << 20  # bytes of images from which on they are fetched ahead: the caches do not hold them
+WIDE = 4 if VECTOR_BYTES == 64 else 2  # columns of a tile
+
+# words of the context, beside those of the Gather (of the first part)
+BAND_ROWS, BANDS, ALL_ROWS, STREAM, FAR, ZEROS, ZEROS_BYTES, COUNT, PART = range(OWN, OWN + 9)
+# words of each part, a gather, from PART on: addresses of the function for one row and for two
+(
+    RUN, RUN_TWO, P_ROWS, P_COLUMNS, DST_FIRST, Y_LOW, X_LOW, FIRST, BEHIND, P_TAPS, P_TW, P_WP, FIELDS,
+) = range(13)  # fmt: skip
+
+_I64 = ir.IntType(64)
+
+
+def _i64(value):
+    return ir.Constant(_I64, value)
+
+
+def _vector(dtype):
+    return ir.VectorType(ir.FloatType() if dtype == np.float32 else ir.DoubleType(), VECTOR_BYTES // dtype.itemsize)
+
+
+def _steps(b, step, count):
+    """0, step, 2 * step ..."""
+    return [b.mul(step, _i64(i)) for i in range(count)]
+
+
+def _within(b, low, u, high, there, otherwise):
+    """There if low <= u < high."""
+    inside = b.and_(b.icmp_signed("<=", low, _i64(u)), b.icmp_signed(">", high, _i64(u)))
+    return b.select(inside, there, otherwise)
+
+
+def _prefetch(b, at):
+    pointer = b.inttoptr(at, ir.IntType(8).as_pointer())
+    kind = ir.IntType(32)
+    numbers = [ir.Constant(kind, value) for value in (0, 3, 1)]
+    b.call(declare(b, "llvm.prefetch.p0", ir.VoidType(), [pointer.type, kind, kind, kind]), [pointer, *numbers])
+
+
+def _emit_tile(b, dtype, rows, kh, kw, s, edge, arguments):
+    x, (pixel, line, wp, bias, floor, c, row, column, stream, zeros, low, high) = arguments[:4], arguments[4:]
+    vector, lines, across = _vector(dtype), kh + (rows - 1) * s, (WIDE - 1) * s + kw
+    pixels = _steps(b, pixel, max(kh * kw, WIDE * s))
+    w = [load(b, b.add(wp, pixels[t]), vector) for t in range(kh * kw)]
+    start = load(b, bias, vector)
+    sums = [start] * (rows * WIDE)
+    for i in range(rows * s):  # what the next rows read first
+        ahead = b.add(x[lines - 1], b.mul(line, _i64(i + 1)))
+        for u in range(WIDE * s):
+            _prefetch(b, b.add(ahead, pixels[u]))
+    for i in range(lines):
+        at = [b.add(x[i], b.mul(pixel, _i64(u))) for u in range(across)]
+        if edge:
+            at = [_within(b, low, u, high, there, zeros) for u, there in enumerate(at)]
+        values = [load(b, there, vector) for there in at]
+        for r in range(rows):
+            if 0 <= i - r * s < kh:
+                for q in range(WIDE):
+                    for j in range(kw):
+                        sums[r * WIDE + q] = fma(b, values[q * s + j], w[(i - r * s) * kw + j], sums[r * WIDE + q])
+    lowest = load(b, floor, vector)
+    sums = [b.select(b.fcmp_ordered("<=", value, lowest), lowest, value) for value in sums]
+    past, cached, end = (b.append_basic_block(name) for name in ("past", "cached", "end"))
+    b.cbranch(b.icmp_signed("!=", stream, _i64(0)), past, cached)
+    for block in (past, cached):
+        b.position_at_end(block)
+        for r in range(rows):
+            for q in range(WIDE):
+                to = b.add(b.add(c, b.mul(row, _i64(r))), b.mul(column, _i64(q)))
+                if block is past:
+                    stored = b.store(sums[r * WIDE + q], b.inttoptr(to, vector.as_pointer()))
+                    stored.align = VECTOR_BYTES
+                    stored.set_metadata("nontemporal", b.module.add_metadata([ir.Constant(ir.IntType(32), 1)]))
+                else:
+                    store(b, sums[r * WIDE + q], to)
+        b.branch(end)
+    b.position_at_end(end)
+
+
+@cache
+def tile(dtype, rows, kh, kw, s, edge):
+    """rows x WIDE pixels of one register of channels; source row i begins at x<i>. Of an edge, columns before low and from high on are zeros."""
+
+    @intrinsic
+    def f(typingctx, x0, x1, x2, x3, pixel, line, wp, bias, floor, c, row, column, stream, zeros, low, high):
+        def codegen(context, builder, signature, arguments):
+            _emit_tile(builder, dtype, rows, kh, kw, s, edge, arguments)
+            return context.get_dummy_value()
+
+        return types.void(*[types.int64] * 16), codegen
+
+    return f
+
+
+def _emit_gradients(b, dtype, s, edge, arguments):
+    x, (g, pixel, line, g_line, sums, count, far, zeros, low, high, g_high) = arguments[:3], arguments[3:]
+    vector = _vector(dtype)
+    pixels = _steps(b, pixel, 2 * WIDE * s + 3)
+    places = [b.add(sums, pixels[t]) for t in range(9)]
+    start = [load(b, at, vector) for at in places]
+    entry = b.block
+    head, body, fetch, fetched, done = (b.append_basic_block(name) for name in ("head", "body", "fetch", "fetched", "done"))
+    b.branch(head)
+    b.position_at_end(head)
+    turn, offset, offset_g = b.phi(_I64), b.phi(_I64), b.phi(_I64)
+    inner = [b.phi(vector) for _ in start]
+    for phi, value in zip([turn, offset, offset_g, *inner], [_i64(0), _i64(0), _i64(0), *start]):
+        phi.add_incoming(value, entry)
+    b.cbranch(b.icmp_signed("<", turn, count), body, done)
+    b.position_at_end(body)
+    g_at = [b.add(b.add(g, offset_g), pixels[q]) for q in range(WIDE)]
+    b.cbranch(b.icmp_signed("!=", far, _i64(0)), fetch, fetched)
+    b.position_at_end(fetch)  # what the next row reads first
+    for at in g_at:
+        _prefetch(b, b.add(at, g_line))
+    for i in range(s):
+        ahead = b.add(b.add(x[2], offset), b.mul(line, _i64(i + 1)))
+        for u in range(WIDE * s):
+            _prefetch(b, b.add(ahead, pixels[u]))
+    b.branch(fetched)
+    b.position_at_end(fetched)
+    if edge:
+        g_at = [_within(b, _i64(0), q, g_high, at, zeros) for q, at in enumerate(g_at)]
+    gs = [load(b, at, vector) for at in g_at]
+    summed = list(inner)
+    for i in range(3):
+        at = [b.add(b.add(x[i], offset), pixels[u]) for u in range((WIDE - 1) * s + 3)]
+        if edge:
+            at = [_within(b, low, u, high, there, zeros) for u, there in enumerate(at)]
+        values = [load(b, there, vector) for there in at]
+        for q in range(WIDE):
+            for j in range(3):
+                summed[i * 3 + j] = fma(b, gs[q], values[q * s + j], summed[i * 3 + j])
+    step = [b.add(turn, _i64(1)), b.add(offset, pixels[WIDE * s]), b.add(offset_g, pixels[WIDE]), *summed]
+    for phi, value in zip([turn, offset, offset_g, *inner], step):
+        phi.add_incoming(value, fetched)
+    b.branch(head)
+    b.position_at_end(done)
+    for at, value in zip(places, inner):
+        store(b, value, at)
+
+
+@cache
+def gradients(dtype, s, edge):
+    """sums += x * g over `count` times WIDE columns, all nine taps of one register of channels. Of an edge, x and g outside are zeros."""
+
+    @intrinsic
+    def f(typingctx, x0, x1, x2, g, pixel, line, g_line, sums, count, far, zeros, low, high, g_high):
+        def codegen(context, builder, signature, arguments):
+            _emit_gradients(builder, dtype, s, edge, arguments)
+            return context.get_dummy_value()
+
+        return types.void(*[types.int64] * 14), codegen
+
+    return f
+
+
+@intrinsic
+def call_run(typingctx, at, ctx, part, image, r):
+    """Call the `rows_run` at an address."""
+
+    def codegen(context, builder, signature, arguments):
+        kind = ir.FunctionType(ir.VoidType(), [value.type for value in arguments[1:]])
+        builder.call(builder.inttoptr(arguments[0], kind.as_pointer()), arguments[1:])
+        return context.get_dummy_value()
+
+    return types.void(types.int64, types.voidptr, types.int64, types.int64, types.int64), codegen
+
+
+@intrinsic
+def fence(typingctx):
+    """Stores past the caches come before those that follow."""
+
+    def codegen(context, builder, signature, arguments):
+        builder.call(declare(builder, "llvm.x86.sse.sfence", ir.VoidType(), []), [])
+        return context.get_dummy_value()
+
+    return types.void(), codegen
+
+
+@cache
+def source_row(dtype):
+    item = dtype.itemsize
+
+    @inline
+    def row(c, image, y, x_low):
+        """Where column 0 of the output begins to read row y of the source, which is a line of zeros outside the image."""
+        pixel = c[CHANNELS] * item
+        line = c[ZEROS]
+        if 0 <= y < c[HEIGHT]:
+            line = c[SRC] + (image * c[HEIGHT] + y) * c[WIDTH] * pixel
+        return line + x_low * pixel
+
+    return row
+
+
+@cache
+def rows_run(dtype, rows, kh, kw, s):
+    """The function that computes `rows` rows of a part from row r on, with its `.address`."""
+    v, item, source = simd(dtype), dtype.itemsize, source_row(dtype)
+    lanes = v.lanes
+    inside, at_edge = tile(dtype, rows, kh, kw, s, False), tile(dtype, rows, kh, kw, s, True)
+    activate = activating(dtype)
+
+    def run(ctx, k, image, r):
+        c, slope = ints(ctx), doubles(ctx)[SLOPE]
+        channels, width, columns, first, behind = c[CHANNELS], c[WIDTH], c[k + P_COLUMNS], c[k + FIRST], c[k + BEHIND]
+        y, x_low, zeros = r * s + c[k + Y_LOW], c[k + X_LOW], c[ZEROS]
+        pixel, by_row, by_column = channels * item, c[DST_ROW] * item, c[DST_COLUMN] * item
+        x0, x1, x2, x3 = (
+            source(c, image, y, x_low),
+            source(c, image, y + 1, x_low),
+            source(c, image, y + 2, x_low),
+            source(c, image, y + 3, x_low),
+        )
+        dst = c[DST] + (c[k + DST_FIRST] + image * c[DST_IMAGE]) * item + r * by_row
+        wp = c[WP] + c[k + P_WP]
+        stream = c[STREAM] if c[DST] % VECTOR_BYTES == 0 else 0
+        floor = zeros if c[ACT] == 1 else zeros + c[ZEROS_BYTES] - VECTOR_BYTES
+        q, end = 0, columns
+        if (behind - first + WIDE - 1) // WIDE < (columns + WIDE - 1) // WIDE:  # tiles fit between the edges: those pixel by pixel
+            q, end = first, behind
+        tiled = end - q >= WIDE
+        whole = channels // lanes * lanes
+        while tiled and q < end:
+            start = min(q, end - WIDE)  # the last tile computes some columns twice
+            low = -start * s - x_low
+            at, to = start * s * pixel, dst + start * by_column
+            for i in range(0, whole * item, VECTOR_BYTES):
+                bias = zeros if c[BIAS] == 0 else c[BIAS] + i
+                if first <= start and start + WIDE <= behind:
+                    inside(
+                        x0 + at + i, x1 + at + i, x2 + at + i, x3 + at + i, pixel, width * pixel, wp + i, bias, floor, to + i, by_row, by_column,
+                        stream, zeros, 0, 0,
+                    )  # fmt: skip
+                else:
+                    at_edge(
+                        x0 + at + i, x1 + at + i, x2 + at + i, x3 + at + i, pixel, width * pixel, wp + i, bias, floor, to + i, by_row, by_column,
+                        stream, zeros, low, width + low,
+                    )  # fmt: skip
+            q = start + WIDE
+        for column in range(columns):
+            covered = tiled and (end == columns or first <= column < end)
+            low = -column * s - x_low
+            for i in range(whole if covered else 0, channels, lanes):
+                n = min(lanes, channels - i)
+                for h in range(rows):
+                    a = v.load_n(c[BIAS] + i * item, n) if c[BIAS] != 0 else v.zero()
+                    for t in range(kh):
+                        there = source(c, image, y + h * s + t, x_low) + column * s * pixel + i * item
+                        for j in range(max(low, 0), min(kw, width + low)):
+                            a = v.fma(v.load_n(there + j * pixel, n), v.load_n(wp + (t * kw + j) * pixel + i * item, n), a)
+                    v.store_n(dst + h * by_row + column * by_column + i * item, n, a)
+        if c[ACT] != 0:
+            for h in range(rows):
+                for column in range(columns):
+                    activate(c[ACT], slope, dst + h * by_row + column * by_column, channels)
+
+    return compiled(run, types.void(types.voidptr, types.int64, types.int64, types.int64))
+
+
+@cache
+def prepare_task(dtype):
+    """The line of zeros, behind it a register of -inf, and the packed weights of all parts."""
+    array, item = floats_of(dtype), dtype.itemsize
+    zero, lowest = dtype.type(0), dtype.type(-np.inf)
+
+    @task
+    def prepare(ctx, task, slot):
+        c = ints(ctx)
+        line, w, channels = array(c[ZEROS]), array(c[W]), c[CHANNELS]
+        n = c[ZEROS_BYTES] // item
+        for i in range(n):
+            line[i] = zero
+        for i in range(n - VECTOR_BYTES // item, n):
+            line[i] = lowest
+        for part in range(c[COUNT]):
+            k = PART + part * FIELDS
+            wp, tw = array(c[WP] + c[k + P_WP]), array_i64(c[k + P_TW])
+            for t in range(c[k + P_TAPS]):
+                for i in range(channels):
+                    wp[t * channels + i] = w[i * 9 + tw[t]]
+
+    return prepare
+
+
+@task
+def band(ctx, task, slot):
+    """A band of rows of an image."""
+    c = ints(ctx)
+    image, r = task // c[BANDS], task % c[BANDS] * c[BAND_ROWS]
+    behind = min(c[ALL_ROWS], r + c[BAND_ROWS])
+    while r < behind:
+        rows = 2 if c[PART + RUN_TWO] != 0 and r + 1 < behind else 1
+        for part in range(c[COUNT]):
+            k = PART + part * FIELDS
+            if r < c[k + P_ROWS]:
+                call_run(c[k + RUN_TWO] if rows == 2 else c[k + RUN], ctx, k, image, r)
+        r += rows
+    if c[STREAM] != 0:
+        fence()
+
+
+@cache
+def chunk_task(dtype, s):
+    """The private dw of a chunk of the rows of all images: for each tap the channels, and once more for db."""
+    v, array, item, source = simd(dtype), floats_of(dtype), dtype.itemsize, source_row(dtype)
+    lanes, zero = v.lanes, dtype.type(0)
+    inside, at_edge = gradients(dtype, s, False), gradients(dtype, s, True)
+
+    @task
+    def chunk(ctx, task, slot):
+        c = ints(ctx)
+        channels, width, columns, rows, zeros, far = c[CHANNELS], c[WIDTH], c[COLUMNS], c[ROWS], c[ZEROS], c[FAR]
+        y_low, x_low, first, behind = c[PART + Y_LOW], c[PART + X_LOW], c[PART + FIRST], c[PART + BEHIND]
+        pixel, g_line = channels * item, c[DST_ROW] * item
+        line = width * pixel
+        whole = channels // lanes * lanes
+        sums = c[PRIVATES] + task * 10 * pixel
+        own = array(sums)
+        for i in range(10 * channels):
+            own[i] = zero
+        for row in range(task * c[MB] * rows // c[PARTS], (task + 1) * c[MB] * rows // c[PARTS]):
+            image, y = row // rows, row % rows * s + y_low
+            x0, x1, x2 = source(c, image, y, x_low), source(c, image, y + 1, x_low), source(c, image, y + 2, x_low)
+            g = c[DST] + row * g_line
+            q = 0
+            while q < columns:
+                at, to = q * s * pixel, g + q * pixel
+                count = min(2, (behind - q) // WIDE) if q >= first else 0
+                if count > 0:
+                    for i in range(0, whole * item, VECTOR_BYTES):
+                        inside(
+                            x0 + at + i, x1 + at + i, x2 + at + i, to + i, pixel, line, g_line, sums + i, count, far, zeros, 0, 0, 0
+                        )  # fmt: skip
+                else:
+                    count = 1
+                    low = -q * s - x_low
+                    for i in range(0, whole * item, VECTOR_BYTES):
+                        at_edge(
+                            x0 + at + i, x1 + at + i, x2 + at + i, to + i, pixel, line, g_line, sums + i, 1, far, zeros, low, width + low,
+                            columns - q,
+                        )  # fmt: skip
+                q += count * WIDE
+            for i in range(whole, channels, lanes):
+                n = channels - i
+                for column in range(columns):
+                    low = -column * s - x_low
+                    gv = v.load_n(g + column * pixel + i * item, n)
+                    for t in range(3):
+                        there = source(c, image, y + t, x_low) + column * s * pixel + i * item
+                        for j in range(max(low, 0), min(3, width + low)):
+                            to = sums + (t * 3 + j) * pixel + i * item
+                            v.store_n(to, n, v.fma(v.load_n(there + j * pixel, n), gv, v.load_n(to, n)))
+            if c[DB] != 0:
+                for i in range(0, channels, lanes):
+                    n = min(lanes, channels - i)
+                    to = sums + 9 * pixel + i * item
+                    a = v.load_n(to, n)
+                    for column in range(columns):
+                        a = a + v.load_n(g + column * pixel + i * item, n)
+                    v.store_n(to, n, a)
+
+    return chunk
+
+
+def _part(v, wp, runs):
+    """The words of a gather; `runs`: whether it needs the functions for one row and for two."""
+    words = [0] * FIELDS
+    first = min(max(ceil_div(-v.x_low, v.sx), 0), v.columns)
+    for index, word in {
+        P_ROWS: v.rows, P_COLUMNS: v.columns, DST_FIRST: v.dst_first, Y_LOW: v.y_low, X_LOW: v.x_low, FIRST: first,
+        BEHIND: max(first, min(v.columns, (v.width - 1 - v.x_high) // v.sx + 1)), P_TAPS: v.taps, P_TW: address(v.tables[2]), P_WP: wp,
+    }.items():  # fmt: skip
+        words[index] = word
+    for rows in runs:
+        words[RUN_TWO if rows == 2 else RUN] = rows_run(v.dtype, rows, v.y_high - v.y_low + 1, v.x_high - v.x_low + 1, v.sx).address
+    return words
+
+
+@lru_cache(4096)
+def programs(pass_, p):
+    """(bytes of scratch, program, the gathers, whose tables the program reads)"""
+    weight, backward = pass_ == "backward_weight", pass_ == "backward_input"
+    gathers = list(backward_gathers(p)) if backward else [forward_gather(p, p.act if pass_ == "forward" else 0)]
+    if not gathers or not p.mb and not weight:
+        return 0, None, []
+    v = gathers[0]
+    rows = max(part.rows for part in gathers)
+    band_rows = max(2, min(BAND // max(v.sy * v.width * v.channels * v.item, 1), ceil_div(rows * v.mb, UNITS)) // 2 * 2)
+    image = p.mb * v.channels * v.item
+    zeros = aligned(v.width * v.channels * v.item + 2 * VECTOR_BYTES)
+    packed = aligned(9 * v.channels * v.item)
+    words = [0] * PART
+    for index, word in {
+        MB: v.mb, HEIGHT: v.height, WIDTH: v.width, CHANNELS: v.channels, ROWS: v.rows, COLUMNS: v.columns, SX: v.sx,
+        DST_IMAGE: v.dst_image, DST_ROW: v.dst_row, DST_COLUMN: v.dst_column, TAPS: v.taps, TW: address(v.tables[2]), ACT: v.act,
+        SLOPE: float(v.slope), PARTS: max(1, min(CHUNKS, v.mb * v.rows)), BAND_ROWS: band_rows, BANDS: ceil_div(rows, band_rows), ALL_ROWS: rows,
+        FAR: image * (p.ih * p.iw + p.oh * p.ow) >= FAR_FROM, ZEROS_BYTES: zeros, COUNT: 0 if weight else len(gathers),
+        STREAM: v.act == 0 and image * (p.ih * p.iw if backward else p.oh * p.ow) >= STREAM_FROM and v.channels * v.item % VECTOR_BYTES == 0,
+    }.items():  # fmt: skip
+        words[index] = word
+    arrays = {"forward": [SRC, W, BIAS, DST], "backward_input": [SRC, W, DST], "backward_weight": [SRC, DST, DW, DB]}[pass_]
+    for i, index in enumerate(arrays):
+        words[index] = Argument(i)
+    words[ZEROS] = Argument(len(arrays))
+    words[PRIVATES if weight else WP] = Argument(len(arrays), zeros)
+    time = 0.01 * v.item * p.mb * v.channels * (p.ih * p.iw + 2 * p.oh * p.ow)
+    prepare = Stage(prepare_task(p.dtype), 1, 0.0)
+    if weight:
+        parts = words[PARTS]
+        stages = prepare, Stage(chunk_task(p.dtype, p.sh), parts, time), Stage(sum_task(p.dtype), 1, 0.0)
+        return zeros + aligned(parts * 10 * v.channels * v.item), program(words + _part(v, 0, ()), *stages), gathers
+    for i, part in enumerate(gathers):
+        words += _part(part, i * packed, (1, 2) if p.sh == 1 else (1,))
+    return zeros + len(gathers) * packed, program(words, prepare, Stage(band, p.mb * words[BANDS], time)), gathers
+
+
+def accepts(pass_, p):
+    """3 x 3 at stride 1 or 2; zeros on either side reach over no more than a filter."""
+    return p.groups == p.ic == p.oc and p.w_shape[2:] == (3, 3) and p.sh == p.sw <= 2 and p.dh == p.dw == 1 and max(p.ph, p.pw) <= 2
+
+
+def scratch(pass_, p):
+    """A line of zeros, then packed weights or private copies of dw."""
+    return programs(pass_, p)[0], 0
+
+
+def forward(p, x, w, b, out, scratch):
+    if out.size:
+        programs("forward", p)[1](x, w, b, out, scratch)
+
+
+def backward_input(p, g, w, dx, scratch):
+    if dx.size:
+        programs("backward_input", p)[1](g, w, dx, scratch)
+
+
+def backward_weight(p, x, g, dw, db, scratch):
+    programs("backward_weight", p)[1](x, g, dw, db, scratch)
