@@ -243,7 +243,7 @@ def names() -> list[str]:
     Examples
     --------
     >>> names()
-    ['mlp', 'lenet', 'vgg-small', 'resnet20']
+    ['mlp', 'lenet', 'vgg-small', 'resnet8', 'resnet20']
     """
     return list(_MODELS)
 
