@@ -169,6 +169,10 @@ OPERATIONS: dict[str, Operation] = {
         },
         rows("cy_rows", "nb_rows", "ref"),
     ),
+    "stumps": Operation(
+        {"values": "sum norm rectangles weights | out", "sort": "x | order", "choose": "order weight | extreme cut"},
+        rows("cy_radix", "nb_radix", "ref"),
+    ),
 }
 
 

@@ -15,6 +15,7 @@ from lamella.problems.recurrent import CELLS, RecurrentProblem
 from lamella.problems.reorder import ReorderProblem
 from lamella.problems.resample import ResampleProblem
 from lamella.problems.softmax import SoftmaxProblem
+from lamella.problems.stumps import StumpsProblem
 
 __all__ = [
     "ACTIVATIONS",
@@ -34,4 +35,5 @@ __all__ = [
     "ReorderProblem",
     "ResampleProblem",
     "SoftmaxProblem",
+    "StumpsProblem",
 ]

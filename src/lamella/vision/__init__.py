@@ -5,7 +5,18 @@ from lamella.vision.cascade import CascadeClassifier
 from lamella.vision.grouping import group_rectangles, non_maximum_suppression
 from lamella.vision.haar import HaarFeatures, haar_features
 from lamella.vision.integral import grey, integral_image, rectangle_sum
+from lamella.vision.training import Stage
 
-__all__ = ["AdaBoost", "haar_values",
-    "CascadeClassifier", "HaarFeatures", "grey", "group_rectangles", "haar_features", "integral_image", "non_maximum_suppression", "rectangle_sum",
-]  # fmt: skip
+__all__ = [
+    "AdaBoost",
+    "CascadeClassifier",
+    "HaarFeatures",
+    "Stage",
+    "grey",
+    "group_rectangles",
+    "haar_features",
+    "haar_values",
+    "integral_image",
+    "non_maximum_suppression",
+    "rectangle_sum",
+]

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
 
 from lamella import serialization
-from lamella.problems import CascadeProblem, ResampleProblem
+from lamella.problems import CascadeProblem
 from lamella.registry import select
-from lamella.vision import opencv_xml
+from lamella.vision import opencv_xml, training
+from lamella.vision.boost import MEMORY
 from lamella.vision.grouping import group_rectangles
+from lamella.vision.haar import HaarFeatures
 from lamella.vision.haar import haar_features as haar_features  # for the example
 from lamella.vision.integral import grey, integral_image
+from lamella.vision.levels import resized
 
 # dtype and dimensions of every array of a cascade
 ARRAYS: dict[str, tuple[type, int]] = {
@@ -22,6 +26,7 @@ ARRAYS: dict[str, tuple[type, int]] = {
     "leaves": (np.float32, 1), "trees": (np.int32, 1), "stages": (np.int32, 1), "limits": (np.float32, 1),
 }  # fmt: skip
 LARGEST_WINDOW = 1024
+TOGETHER = 1024  # windows judged in one image
 
 
 def _require(condition: Any, what: str) -> None:
@@ -89,6 +94,11 @@ class CascadeClassifier:
         The first node of each tree, the first tree of each stage, and the end.
     limits : float32 (S,)
 
+    Attributes
+    ----------
+    history : list of Stage
+        How `fit` trained each stage; not saved.
+
     Raises
     ------
     ValueError
@@ -96,8 +106,8 @@ class CascadeClassifier:
 
     Notes
     -----
-    Viola, Jones: Rapid object detection using a boosted cascade of simple features, 2001. Cascades come from `train_cascade`, or from OpenCV's
-    files by `load`: they then find what OpenCV finds, rectangle by rectangle.
+    Viola, Jones: Rapid object detection using a boosted cascade of simple features, 2001. Cascades come from examples by `fit`, or from
+    OpenCV's files by `load`: they then find what OpenCV finds, rectangle by rectangle.
 
     Examples
     --------
@@ -121,6 +131,87 @@ class CascadeClassifier:
         self._arrays = arrays
         model = {**arrays, "tilted": arrays["tilted"].view(np.uint8)}
         self._model = tuple(model.values())
+        self.history: list[training.Stage] = []
+
+    @classmethod
+    def fit(
+        cls,
+        objects: Any,
+        photographs: Sequence[Any] = (),
+        *,
+        negatives: Any = None,
+        features: HaarFeatures | None = None,
+        stages: int = 10,
+        detection_rate: float = 0.995,
+        false_positive_rate: float = 0.5,
+        max_trees: int = 100,
+        max_negatives: int = 1000,
+        scale_factor: float = 1.25,
+        memory: int = MEMORY,
+        seed: int = 0,
+        progress: Callable[[training.Stage], None] | None = None,
+    ) -> Self:
+        """Train an attentional cascade: a detector that looks long only where it is hard to tell.
+
+        Each stage is boosted, stump by stump, until with the limit that `detection_rate` of the objects reach, at most `false_positive_rate` of
+        its negatives do. Its negatives are windows, of all places and sizes in the photographs, that all stages before it take for objects, drawn
+        at random. Training ends after `stages`, or as soon as no negatives remain.
+
+        Parameters
+        ----------
+        objects : uint8 array (N, height, width)
+            The object, filling the window the same way each time. Shifted and mirrored copies make the detector bear shifts.
+        photographs : sequence of uint8 arrays (H, W) or (H, W, 3)
+            Without the object. All of their windows are looked at for each stage.
+        negatives : uint8 array (M, height, width), optional
+            More windows without the object.
+        features : HaarFeatures, optional
+            To choose from; by default all upright ones of the window: 162,336 for 24 x 24. ``haar_features(24, 24, step=2)`` has fewer.
+        stages, max_trees, max_negatives : int
+            At most so many stages, stumps in a stage, and negatives for it.
+        detection_rate, false_positive_rate : float
+            Of each stage: of ten stages, detection_rate**10 of the objects and false_positive_rate**10 of all other windows pass.
+        scale_factor : float
+            From one size of the photographs to the next.
+        memory : int
+            See `AdaBoost`.
+        seed : int
+            Of what is drawn: the same seed gives the same cascade, with any number of threads.
+        progress : callable, optional
+            Called with each `Stage` as it is done.
+
+        Returns
+        -------
+        CascadeClassifier, with `history`
+
+        Raises
+        ------
+        TypeError
+            Images that are not of bytes.
+        ValueError
+            Windows of different sizes, no negatives, rates beyond 0 to 1, objects that nothing tells from the negatives.
+
+        Notes
+        -----
+        Viola, Jones, 2001, section 4. A stage that does not come down to its false_positive_rate with `max_trees` is taken as it is.
+
+        Examples
+        --------
+        >>> rng = np.random.default_rng(0)
+        >>> noise = rng.integers(0, 256, (100, 120)).astype(np.uint8)
+        >>> disks = rng.integers(0, 80, (50, 12, 12)).astype(np.uint8)
+        >>> disks[:, 3:9, 3:9] += 150
+        >>> detector = CascadeClassifier.fit(disks, [noise], features=haar_features(12, 12, step=2), stages=3)
+        >>> bool(detector.predict(disks).all()), detector.history[0].negatives
+        (True, 1000)
+        """
+        plan = training.Plan(
+            objects, photographs, negatives, features, stages, detection_rate, false_positive_rate, max_trees, max_negatives, scale_factor,
+            memory, seed,
+        )  # fmt: skip
+        detector, history = training.train(plan, lambda arguments: cls(**arguments), progress)
+        detector.history = history
+        return detector
 
     @classmethod
     def load(cls, path: str | os.PathLike) -> Self:
@@ -201,6 +292,32 @@ class CascadeClassifier:
         select("cascade", "forward", p)(p, *(sums if tilts else (*sums, None)), *self._model, reached, score)
         return reached, score
 
+    def predict(self, windows: Any) -> np.ndarray:
+        """Whether windows pass all stages.
+
+        Parameters
+        ----------
+        windows : uint8 array (N, height, width)
+
+        Returns
+        -------
+        bool array (N,)
+
+        Raises
+        ------
+        ValueError
+            Windows of another type or size.
+        """
+        x = np.asarray(windows)
+        if x.dtype != np.uint8 or x.ndim != 3 or x.shape[1:] != (self.height, self.width):
+            raise ValueError(f"predict: expected windows of uint8, (N, {self.height}, {self.width}), got {x.dtype}, {x.shape}")
+        passed = np.zeros(len(x), bool)
+        for start in range(0, len(x), TOGETHER):  # one above the other, they are an image with a window every `height` rows
+            part = x[start : start + TOGETHER]
+            reached, _ = self.windows(part.reshape(-1, self.width), self.height)
+            passed[start : start + len(part)] = reached[:, 0] == len(self)
+        return passed
+
     def _scales(self, height: int, width: int, factor: float, smallest: tuple[int, int], largest: tuple[int, int]) -> list[np.float32]:
         """The sizes of window to look for, by OpenCV's rules; sizes as (height, width)."""
         scales, scale = [], 1.0
@@ -263,11 +380,7 @@ class CascadeClassifier:
             oh, ow = _rint(np.float32(height) / scale), _rint(np.float32(width) / scale)
             if oh < self.height or ow < self.width:
                 continue
-            level = x
-            if (oh, ow) != x.shape:
-                p = ResampleProblem.of(height, width, oh, ow, np.dtype(np.float32))
-                level = np.empty((oh, ow), np.uint8)
-                select("resample", "forward", p)(p, x, level)
+            level = resized(x, oh, ow)
             step = 1 if scale >= 2 else 2
             # OpenCV cuts a level into stripes, as many as the first one has spans of 32 windows, and the cut can lose the last row
             stripes = stripes or -(-(ow - self.width + 1) // 32)

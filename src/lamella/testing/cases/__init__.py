@@ -15,6 +15,7 @@ from lamella.testing.cases import (
     reorder,
     resample,
     softmax,
+    stumps,
 )
 from lamella.testing.cases.base import DTYPE, Row, summed, values
 
@@ -33,6 +34,7 @@ ROWS: dict[str, Row] = {
     "reorder": reorder.ROW,
     "resample": resample.ROW,
     "softmax": softmax.ROW,
+    "stumps": stumps.ROW,
 }
 
 __all__ = [
