@@ -27,6 +27,7 @@ of (v, u), each with the taps that hit it: no multiplication by inserted zeros.
 | cy_winograd_f2 | 3 x 3 at step 1, dilated or not: 16 products for 4 pixels | many channels, few pixels |
 | cy_winograd_f4 | the same: 36 products for 16 pixels | 32 channels and more |
 | nb_direct | the same as cy_direct | numba |
+| nb_grouped | as cy_grouped, a permutation per run of taps | numba |
 | nb_im2col | the same as cy_im2col, packed in rows | numba |
 | nb_lanes | as cy_lanes, images only | numba |
 | nb_winograd_f2 | the same as cy_winograd_f2 | numba |
