@@ -2,6 +2,7 @@
 
 from lamella.data import datasets, transforms
 from lamella.data.dataset import Dataset, Subset, TensorDataset, random_split
+from lamella.data.label_noise import label_noise
 from lamella.data.loader import DataLoader
 
-__all__ = ["DataLoader", "Dataset", "Subset", "TensorDataset", "datasets", "random_split", "transforms"]
+__all__ = ["DataLoader", "Dataset", "Subset", "TensorDataset", "datasets", "label_noise", "random_split", "transforms"]

@@ -42,13 +42,16 @@ class EarlyStopping(Callback):
     ----------
     monitor : str
         A key of the history's entries, e.g. "val_loss", "val_accuracy", "train_loss".
-    patience : int
-        Epochs without improvement that are forgiven.
+    patience : int, optional
+        Epochs without improvement that are forgiven. None: any number.
     min_delta : float
         Smaller improvements do not count.
     mode : {"auto", "min", "max"}
         Whether less or more is better. "auto": more, if the name ends in "accuracy".
     restore_best_weights : bool
+    target : float, optional
+        Stop, too, when the figure has reached this value. ``EarlyStopping("train_loss", None, target=0.1)`` is the rule of some courses, which
+        watch the training error; it cannot see over-fitting.
 
     Attributes
     ----------
@@ -67,15 +70,21 @@ class EarlyStopping(Callback):
     """
 
     def __init__(
-        self, monitor: str = "val_loss", patience: int = 5, min_delta: float = 0.0, mode: str = "auto", restore_best_weights: bool = True
+        self,
+        monitor: str = "val_loss",
+        patience: int | None = 5,
+        min_delta: float = 0.0,
+        mode: str = "auto",
+        restore_best_weights: bool = True,
+        target: float | None = None,
     ):
         if mode not in ("auto", "min", "max"):
             raise ValueError(f"EarlyStopping: expected mode 'auto', 'min' or 'max', got {mode!r}")
-        if patience < 0:
+        if patience is not None and patience < 0:
             raise ValueError(f"EarlyStopping: expected patience >= 0, got {patience}")
         self.monitor, self.patience, self.min_delta = monitor, patience, abs(min_delta)
         self.mode = ("max" if monitor.endswith("accuracy") else "min") if mode == "auto" else mode
-        self.restore_best_weights = restore_best_weights
+        self.restore_best_weights, self.target = restore_best_weights, target
         self.best, self.best_epoch, self.waited = math.nan, 0, 0
         self.weights: dict[str, np.ndarray] = {}
 
@@ -88,9 +97,11 @@ class EarlyStopping(Callback):
             self.best, self.best_epoch, self.waited = value, record["epoch"], 0
             if self.restore_best_weights:
                 self.weights = {name: np.array(t.data) for name, t in trainer.model.state_dict().items()}
+            if self.target is not None and (value >= self.target if self.mode == "max" else value <= self.target):
+                trainer.stop(f"{self.monitor} has reached {self.target:g} ({value:.4f})")
             return
         self.waited += 1
-        if self.waited > self.patience:
+        if self.patience is not None and self.waited > self.patience:
             trainer.stop(f"{self.monitor} has not improved since epoch {self.best_epoch} ({self.best:.4f})")
 
     def on_fit_end(self, trainer: Any) -> None:

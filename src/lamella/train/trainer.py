@@ -24,8 +24,8 @@ from lamella.functional import cross_entropy
 from lamella.optim.lr_scheduler import OneCycleLR, ReduceLROnPlateau
 from lamella.tensor import Tensor, no_grad
 from lamella.train.callbacks import Callback
-from lamella.train.monte_carlo import MonteCarlo, monte_carlo
 from lamella.train.progress import Progress
+from lamella.train.uncertainty import MonteCarlo, monte_carlo
 
 __all__ = ["Interrupted", "Trainer"]
 
