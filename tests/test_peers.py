@@ -63,6 +63,16 @@ def test_onnx_runtime_is_asked_for_the_same(name):
     race._same(name, "ONNX Runtime", worker.samples(theirs.bind(case)), worker.samples(ours.bind(case)))
 
 
+@pytest.mark.oracle
+@pytest.mark.parametrize("name", ["integral tilted uint8 512x512", "integral squared float32 512x512", "detect license_plate_rus_16stages"])
+def test_opencv_is_asked_for_the_same(name):
+    pytest.importorskip("cv2")
+    case = SUITES["vision"]()[name]
+    ours, theirs = (worker.samples(library.bind(case)) for library in (worker.Lamella("cython", 2), worker.OpenCV("", 1)))
+    race._same(name, "OpenCV", theirs, ours)
+    assert worker.NumPy("", 1).bind(case) is None
+
+
 def test_onnx_bytes():
     assert onnx._varint(300) == b"\xac\x02"
     assert onnx._field(1, "ab") == b"\x0a\x02ab"

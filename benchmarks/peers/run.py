@@ -1,4 +1,4 @@
-"""Compare lamella with PyTorch, ONNX Runtime and NumPy on this machine.
+"""Compare lamella with PyTorch, ONNX Runtime, OpenCV and NumPy on this machine.
 
     python benchmarks/peers/run.py [--suite conv3x3 ...] [--only REGEX] [--threads 1 2] [--rounds 9] [--quick] [--json FILE] [--markdown FILE]
 

@@ -38,7 +38,7 @@ BRIEF = {
     "overhead": "",
 }
 QUICK = re.compile(r"backward_input|global avg|SGD|64x64x64|tanh 2M b|256@|256-64|16-32")  # is left out by --quick
-NAMES = {"torch": "PyTorch", "onnxruntime": "ONNX Runtime", "numpy": "NumPy"}
+NAMES = {"torch": "PyTorch", "onnxruntime": "ONNX Runtime", "cv2": "OpenCV", "numpy": "NumPy"}
 COLOURS = (
     "#2a6f97",
     "#c1453b",

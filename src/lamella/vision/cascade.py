@@ -10,6 +10,7 @@ from typing import Any, Self
 import numpy as np
 
 from lamella import serialization
+from lamella.memory import empty
 from lamella.problems import CascadeProblem
 from lamella.registry import select
 from lamella.vision import opencv_xml, training
@@ -288,7 +289,7 @@ class CascadeClassifier:
         p = CascadeProblem.of(
             ih, iw, self.height, self.width, step, oh, ow, len(self._arrays["weights"]), len(self), tilts, skip, np.dtype(np.float32)
         )
-        reached, score = np.empty((oh, ow), np.int32), np.empty((oh, ow), np.float64)
+        reached, score = empty((oh, ow), np.dtype(np.int32)), empty((oh, ow), np.dtype(np.float64))
         select("cascade", "forward", p)(p, *(sums if tilts else (*sums, None)), *self._model, reached, score)
         return reached, score
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from lamella.memory import empty
 from lamella.problems import IntegralProblem
 from lamella.registry import select
 
@@ -59,10 +60,9 @@ def integral_image(image: Any, squared: bool = False, tilted: bool = False) -> A
     of_bytes = x.dtype == np.uint8
     p = IntegralProblem.of(*batch.shape, "uint8" if of_bytes else "float", np.dtype(np.float32) if of_bytes else x.dtype)
     pass_ = "tilted" if tilted else "squared" if squared else "forward"
-    types = {"out": p.sum_dtype, "squared": np.float64, "tilted": p.sum_dtype}
+    types = {"out": p.sum_dtype, "squared": np.dtype(np.float64), "tilted": p.sum_dtype}
     made = {
-        name: np.empty(p.out_shape, types[name])
-        for name in ("out", "squared", "tilted")[: ("forward", "squared", "tilted").index(pass_) + 1]
+        name: empty(p.out_shape, types[name]) for name in ("out", "squared", "tilted")[: ("forward", "squared", "tilted").index(pass_) + 1]
     }
     select("integral", pass_, p)(p, batch, *made.values())
     wanted = [made[name] for name, asked in (("out", True), ("squared", squared), ("tilted", tilted)) if asked]

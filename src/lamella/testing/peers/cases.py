@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from functools import cache
+from functools import cache, partial
 from typing import Any
 
 import numpy as np
@@ -112,6 +112,57 @@ class Training:
         if len(shape) == 1:
             return np.linspace(0.4, 0.6, shape[0], dtype=np.float32)
         return noise(shape, number, float(np.sqrt(2 / np.prod(shape[1:]))))
+
+
+@dataclass(frozen=True)
+class Vision:
+    """Something that lamella.vision and OpenCV find in the same image: what `ours(vision, image)` and `theirs(cv2, image)` return is called and timed."""
+
+    image: Callable[[], np.ndarray]
+    ours: Callable[[Any, np.ndarray], Callable[[], Any]]
+    theirs: Callable[[Any, np.ndarray], Callable[[], Any]]
+    bytes: float = 0.0
+    flops: float = 0.0
+    memory: bool = False
+
+
+def photograph() -> np.ndarray:
+    """Grey levels, 512 x 512: scikit-image's astronaut; without scikit-image clouds, noise with a photograph's spectrum."""
+    try:
+        from skimage.data import astronaut
+    except ImportError:
+        waves = np.hypot(*np.meshgrid(np.fft.fftfreq(512), np.fft.rfftfreq(512), indexing="ij"))
+        clouds = np.fft.irfft2(np.fft.rfft2(noise((512, 512))) / np.maximum(waves, 1 / 512))
+        return (128 + 50 * clouds / clouds.std()).clip(0, 255).astype(np.uint8)
+    from lamella.vision import grey
+
+    return grey(astronaut())
+
+
+def integral(dtype: str, height: int, width: int, sums: int) -> Vision:
+    """The integral image; with 2 sums that of the squares, too, with 3 the tilted one."""
+    size = np.dtype(dtype).itemsize
+    written = (4, 8, 4) if dtype == "uint8" else (8, 8, 8)
+    return Vision(
+        lambda: np.resize(photograph(), (height, width)).astype(dtype),
+        lambda vision, x: partial(vision.integral_image, x, squared=sums > 1, tilted=sums > 2),
+        lambda cv2, x: partial((cv2.integral, cv2.integral2, cv2.integral3)[sums - 1], x),
+        bytes=float(height * width * (size + sum(written[:sums]))),
+    )
+
+
+def _found(detector: Any, image: np.ndarray) -> np.ndarray:
+    return np.reshape(detector.detectMultiScale(image), (-1, 4))  # of none, OpenCV gives ()
+
+
+def detection(file: str) -> Vision:
+    """The objects that one of OpenCV's cascades finds in the photograph."""
+    return Vision(
+        photograph,
+        lambda vision, x: partial(vision.CascadeClassifier.load(file).detect, x),
+        lambda cv2, x: partial(_found, cv2.CascadeClassifier(file), x),
+        bytes=512.0 * 512,
+    )
 
 
 def gemm(m: int, n: int, k: int) -> Case:

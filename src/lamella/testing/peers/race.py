@@ -22,7 +22,7 @@ from lamella.testing.peers.cases import Case
 from lamella.testing.peers.suites import SUITES
 
 US, NUMBA = "lamella:cython", "lamella:numba"
-PEERS = (US, NUMBA, "torch:contiguous", "torch:channels_last", "onnxruntime:", "numpy:")
+PEERS = (US, NUMBA, "torch:contiguous", "torch:channels_last", "onnxruntime:", "cv2:", "numpy:")
 COMPILED = ("torch:contiguous+compiled", "torch:channels_last+compiled")
 ORDINARY, ALONE = "lamella:cython, ordinary numbers", "lamella:cython, 1 thread"
 HOPELESS = 2.0  # what takes so many times the time of its library's best memory format in the first round is not asked again
@@ -181,6 +181,6 @@ def compare(suite: str, name: str, peers: list[Peer], rounds: int, seconds: floa
     if ALONE in kept:
         gain = statistics.median(row["machine"]["peak"]) / statistics.median(machine["peak alone"])
         row["scaling"] = row["ratios"][ALONE][0] / gain
-    row["best"] = _best(row["ratios"], ("torch", "onnxruntime", "numpy")) or (ORDINARY if denormal else None)
+    row["best"] = _best(row["ratios"], ("torch", "onnxruntime", "cv2", "numpy")) or (ORDINARY if denormal else None)
     row["best torch"] = _best(row["ratios"], ("torch",))
     return row

@@ -5,9 +5,11 @@ A suite is a function that makes its cases by name; BARS are the figures. Names 
 
 from __future__ import annotations
 
+import importlib.util
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -317,11 +319,26 @@ def recurrent() -> Cases:
     return {f"{kind} b64 28x28-128": Training(build(kind), 64, 28 * 2 * n * 128 * (28 + 128)) for kind, n in gates.items()}
 
 
+def vision() -> Cases:
+    """Integral images, and where OpenCV is installed the detectors that it ships."""
+    cases: Cases = {
+        f"integral {what} {dtype} {width}x{height}": of.integral(dtype, height, width, sums)
+        for dtype in ("uint8", "float32", "float64")
+        for height, width in ((512, 512), (1080, 1920))
+        for sums, what in ((1, "sum"), (2, "squared"), (3, "tilted"))
+    }
+    opencv = importlib.util.find_spec("cv2")
+    if opencv is not None and opencv.origin is not None:
+        for path in sorted((Path(opencv.origin).parent / "data").glob("haarcascade_*.xml")):
+            cases[f"detect {path.stem.removeprefix('haarcascade_')}"] = of.detection(str(path))
+    return cases
+
+
 SUITES: dict[str, Callable[[], Cases]] = {
     "gemm-square": gemm_square, "gemm-small": gemm_small, "conv3x3": conv3x3, "conv-other": conv_other, "conv-lenet": conv_lenet,
     "conv-grouped": conv_grouped, "batchnorm": batchnorm, "pool": pool, "softmax": softmax_loss, "activation": activation,
     "optimizer": optimizer, "overhead": overhead, "denormal": denormal, "training": training,
-    "recurrent": recurrent,
+    "recurrent": recurrent, "vision": vision,
 }  # fmt: skip
 
 
@@ -362,5 +379,6 @@ BARS: dict[str, list[Bar]] = {
     "recurrent": [Bar("least", 1.3)],
     "overhead": [Bar("least", 1 / 0.6)],
     "denormal": [Bar("least", 1 / 1.1)],
+    "vision": [Bar("least", 1, threads=1)],
 }
 EVERYWHERE = [Bar("numba", 0.9), Bar("scaling", 0.92, threads=2), Bar("least scaling", 0.8, threads=2)]

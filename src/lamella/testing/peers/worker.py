@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from lamella.testing.measure import machine, sample, timed
-from lamella.testing.peers.cases import Case, Step, Training, noise
+from lamella.testing.peers.cases import Case, Step, Training, Vision, noise
 from lamella.testing.peers.suites import SUITES
 
 Call = Callable[[], Any]
@@ -93,6 +93,10 @@ class Lamella:
             return stepping(case, lamella.nn.Parameter, lamella.Tensor, lamella.optim)
         if isinstance(case, Training):
             return training(case, lamella.nn, lamella.functional, lamella.no_grad, lamella.optim.AdamW, lamella.Tensor)
+        if isinstance(case, Vision):
+            from lamella import vision
+
+            return case.ours(vision, case.image())
         from lamella.layout import channels_last
 
         functional = lamella.functional
@@ -144,6 +148,8 @@ class Torch:
         return x.to(memory_format=self.format)
 
     def bind(self, case: Any) -> Call | None:
+        if isinstance(case, Vision):
+            return None
         torch = self.torch
         torch.set_grad_enabled(not isinstance(case, Case) or case.how != "forward")
         torch._dynamo.reset() if self.compiled else None
@@ -216,6 +222,20 @@ class OnnxRuntime:
         return str(self.onnxruntime.__version__)
 
 
+class OpenCV:
+    def __init__(self, how: str, threads: int):
+        import cv2
+
+        self.cv2 = cv2
+        cv2.setNumThreads(threads)
+
+    def bind(self, case: Any) -> Call | None:
+        return case.theirs(self.cv2, case.image()) if isinstance(case, Vision) else None
+
+    def version(self) -> str:
+        return str(self.cv2.__version__)
+
+
 class NumPy:
     def __init__(self, how: str, threads: int):
         pass
@@ -227,7 +247,13 @@ class NumPy:
         return str(np.__version__)
 
 
-LIBRARIES: dict[str, Callable[[str, int], Any]] = {"lamella": Lamella, "torch": Torch, "onnxruntime": OnnxRuntime, "numpy": NumPy}
+LIBRARIES: dict[str, Callable[[str, int], Any]] = {
+    "lamella": Lamella,
+    "torch": Torch,
+    "onnxruntime": OnnxRuntime,
+    "cv2": OpenCV,
+    "numpy": NumPy,
+}
 
 
 def samples(call: Call) -> list[Any]:
