@@ -128,6 +128,10 @@ OPERATIONS: dict[str, Operation] = {
     ),
     "activation": Operation({"forward": "x | out", "backward": "g saved | dx"}, rows("cy_flat", "nb_flat", "ref")),
     "arithmetic": Operation({"forward": "x y | out"}, rows("cy_flat", "nb_flat", "ref")),
+    "augment": Operation(
+        {"forward": "x matrix values key normal erase channels | out", "mix": "x partner weight box | out"},
+        rows("cy_images", "nb_images", "ref"),
+    ),
     "groupnorm": Operation(
         {"forward": "x weight bias | out mean var", "backward": "g x weight mean var | dx dw db"}, rows("cy_images", "nb_images", "ref")
     ),

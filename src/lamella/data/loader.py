@@ -11,6 +11,7 @@ import numpy as np
 
 from lamella import random
 from lamella.data.dataset import split_generator
+from lamella.data.draws import Draws, drawing, keys
 from lamella.tensor import Tensor
 
 
@@ -75,6 +76,8 @@ class DataLoader:
         Where the seed comes from. Default: lamella's random state (`lamella.manual_seed`), when first needed.
     prefetch_factor : int
         How many batches each worker prepares ahead.
+    batch_transform : callable, optional
+        A function of the arrays of a batch that returns those to hand out, such as `transforms.MixUp`.
 
     Raises
     ------
@@ -84,7 +87,8 @@ class DataLoader:
     Notes
     -----
     Errors of worker threads are raised in the loop. `state_dict` tells the seed, the loop and how many of its batches were handed out; a
-    loader that loads it goes on with the next batch.
+    loader that loads it goes on with the next batch. What random transforms draw for a sample follows from the seed (of lamella's random state, if
+    nothing is shuffled and no generator given), the loop, the batch and the place in it: neither workers nor threads change it.
 
     Examples
     --------
@@ -109,6 +113,7 @@ class DataLoader:
         drop_last: bool = False,
         generator: Any = None,
         prefetch_factor: int = 2,
+        batch_transform: Callable[..., Any] | None = None,
     ):
         for name, value, least in (("batch_size", batch_size, 1), ("num_workers", num_workers, 0), ("prefetch_factor", prefetch_factor, 1)):
             if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < least:
@@ -120,7 +125,9 @@ class DataLoader:
         self.dataset, self.batch_size, self.shuffle, self.drop_last = dataset, int(batch_size), bool(shuffle), bool(drop_last)
         self.sampler, self.batch_sampler = sampler, batch_sampler
         self.num_workers, self.prefetch_factor, self.collate_fn = int(num_workers), int(prefetch_factor), collate_fn
+        self.batch_transform = batch_transform
         self._seed: int | None = None
+        self._seeded = generator is not None
         if generator is not None:
             self._seed = (
                 int(generator) & (2**64 - 1)
@@ -159,17 +166,28 @@ class DataLoader:
         end = len(order) - len(order) % self.batch_size if self.drop_last else len(order)
         return [order[i : i + self.batch_size] for i in range(0, end, self.batch_size)]
 
-    def _load(self, indices: np.ndarray) -> Any:
-        if self.collate_fn is None and hasattr(self.dataset, "gather"):
-            return _tensors(self.dataset.gather(indices))
-        samples = [self.dataset[int(i)] for i in indices]
-        return self.collate_fn(samples) if self.collate_fn is not None else _tensors(default_collate(samples))
+    def _load(self, batch: tuple[np.ndarray, Draws]) -> Any:
+        indices, draws = batch
+        with drawing(draws):
+            if self.collate_fn is None and hasattr(self.dataset, "gather"):
+                loaded = self.dataset.gather(indices)
+            else:
+                samples = []
+                for place, i in enumerate(indices):
+                    with drawing(draws.part([place])):
+                        samples.append(self.dataset[int(i)])
+                loaded = default_collate(samples) if self.collate_fn is None else self.collate_fn(samples)
+            if self.batch_transform is not None:
+                loaded = self.batch_transform(*loaded)
+        return loaded if self.collate_fn is not None and self.batch_transform is None else _tensors(loaded)
 
     def __iter__(self) -> Iterator[Any]:
         epoch, start = self._next, self._start
         self._epoch, self._batch, self._open = epoch, start, True
         self._next, self._start = epoch + 1, 0
-        batches = self._batches(epoch)[start:]
+        whole = self._batches(epoch)
+        seed = self.seed if self.shuffle or self._seeded else random.initial_seed()
+        batches = [(whole[i], Draws(keys(seed, epoch, i, count=len(whole[i])))) for i in range(start, len(whole))]
         return self._walk(epoch, start, self._prefetched(batches) if self.num_workers else map(self._load, batches))
 
     def _walk(self, epoch: int, start: int, loaded: Iterator[Any]) -> Iterator[Any]:
@@ -184,12 +202,12 @@ class DataLoader:
         if self._epoch == epoch:
             self._open = False
 
-    def _prefetched(self, batches: list[np.ndarray]) -> Iterator[Any]:
+    def _prefetched(self, batches: list[tuple[np.ndarray, Draws]]) -> Iterator[Any]:
         pool = ThreadPoolExecutor(self.num_workers, thread_name_prefix="lamella-loader")
         waiting: deque[Future] = deque()
         try:
-            for indices in batches:
-                waiting.append(pool.submit(self._load, indices))
+            for batch in batches:
+                waiting.append(pool.submit(self._load, batch))
                 if len(waiting) > self.num_workers * self.prefetch_factor:
                     yield waiting.popleft().result()
             while waiting:

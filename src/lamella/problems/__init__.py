@@ -2,6 +2,7 @@
 
 from lamella.problems.activation import ACTIVATIONS, ActivationProblem
 from lamella.problems.arithmetic import ArithmeticProblem
+from lamella.problems.augment import AugmentProblem
 from lamella.problems.base import Problem
 from lamella.problems.batchnorm import BatchNormProblem
 from lamella.problems.cascade import CascadeProblem
@@ -21,6 +22,7 @@ __all__ = [
     "ACTIVATIONS",
     "ActivationProblem",
     "ArithmeticProblem",
+    "AugmentProblem",
     "BatchNormProblem",
     "CELLS",
     "CascadeProblem",

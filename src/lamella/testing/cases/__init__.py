@@ -3,6 +3,7 @@
 from lamella.testing.cases import (
     activation,
     arithmetic,
+    augment,
     batchnorm,
     cascade,
     conv2d,
@@ -22,6 +23,7 @@ from lamella.testing.cases.base import DTYPE, Row, summed, values
 ROWS: dict[str, Row] = {
     "activation": activation.ROW,
     "arithmetic": arithmetic.ROW,
+    "augment": augment.ROW,
     "batchnorm": batchnorm.ROW,
     "cascade": cascade.ROW,
     "conv2d": conv2d.ROW,

@@ -1,4 +1,4 @@
-"""What happens to a batch of images between the dataset and the model: functions of a whole (N, C, H, W) array."""
+"""Transforms in turn, and those that draw nothing."""
 
 from __future__ import annotations
 
@@ -7,9 +7,11 @@ from typing import Any
 
 import numpy as np
 
+from lamella.data.transforms.plan import run
+
 
 class Compose:
-    """Several transforms in turn.
+    """Several transforms in turn; those that can share a pass over the images do.
 
     Examples
     --------
@@ -22,9 +24,7 @@ class Compose:
         self.transforms = list(transforms)
 
     def __call__(self, images: np.ndarray) -> np.ndarray:
-        for transform in self.transforms:
-            images = transform(images)
-        return images
+        return run(self.transforms, images)
 
     def __repr__(self) -> str:
         return f"Compose({self.transforms})"
@@ -45,6 +45,10 @@ class ToFloat:
         if images.dtype.kind != "f":
             raise TypeError(f"ToFloat: expected images of uint8 or floats, got {images.dtype}")
         return images
+
+    def scaling(self, channels: int) -> tuple[np.ndarray, np.ndarray]:
+        """Gain and offset for images between 0 and 1."""
+        return np.ones(1), np.zeros(1)
 
     def __repr__(self) -> str:
         return "ToFloat()"
@@ -87,6 +91,12 @@ class Normalize:
         out = np.multiply(images, scale, dtype=dtype)
         out -= (np.array(self.mean) / std).astype(dtype).reshape(-1, 1, 1)
         return out
+
+    def scaling(self, channels: int) -> tuple[np.ndarray, np.ndarray] | None:
+        """Gain and offset for images between 0 and 1; None if the images have other channels."""
+        if len(self.mean) not in (1, channels):
+            return None
+        return 1 / np.array(self.std), -np.array(self.mean) / np.array(self.std)
 
     def __repr__(self) -> str:
         return f"Normalize(mean={self.mean}, std={self.std})"
