@@ -4,8 +4,18 @@ scikit-learn is not needed; where it is installed, its GridSearchCV, pipelines a
 """
 
 from lamella.estimators.base import Classifier, Estimator, NotFittedError
+from lamella.estimators.ensemble import BaggingClassifier
 from lamella.estimators.linear import LinearClassifier
 from lamella.estimators.neural import MLPClassifier, NeuralClassifier
 from lamella.estimators.perceptron import Perceptron
 
-__all__ = ["Classifier", "Estimator", "LinearClassifier", "MLPClassifier", "NeuralClassifier", "NotFittedError", "Perceptron"]
+__all__ = [
+    "BaggingClassifier",
+    "Classifier",
+    "Estimator",
+    "LinearClassifier",
+    "MLPClassifier",
+    "NeuralClassifier",
+    "NotFittedError",
+    "Perceptron",
+]

@@ -18,7 +18,7 @@ class LinearClassifier(NeuralClassifier):
     Parameters
     ----------
     loss : "softmax", "svm" or callable
-    optimizer, lr, epochs, batch_size, alpha, random_state
+    optimizer, lr, epochs, batch_size, alpha, random_state, early_stopping, validation_fraction, n_iter_no_change
         As NeuralClassifier.
 
     Attributes
@@ -44,6 +44,9 @@ class LinearClassifier(NeuralClassifier):
         batch_size: int = 32,
         alpha: float = 1e-4,
         random_state: int | None = None,
+        early_stopping: bool = False,
+        validation_fraction: float = 0.1,
+        n_iter_no_change: int = 10,
     ):
         self.loss = loss
         self.optimizer = optimizer
@@ -52,6 +55,9 @@ class LinearClassifier(NeuralClassifier):
         self.batch_size = batch_size
         self.alpha = alpha
         self.random_state = random_state
+        self.early_stopping = early_stopping
+        self.validation_fraction = validation_fraction
+        self.n_iter_no_change = n_iter_no_change
 
     def _network(self, shape: tuple[int, ...], classes: int) -> Any:
         return nn.Linear(shape[0], classes)

@@ -11,7 +11,7 @@ from lamella import functional as F
 from lamella import nn, optim, random
 from lamella.data import DataLoader, TensorDataset
 from lamella.estimators.base import Classifier
-from lamella.train import Trainer
+from lamella.train import EarlyStopping, Trainer
 
 __all__ = ["MLPClassifier", "NeuralClassifier"]
 
@@ -50,12 +50,19 @@ class NeuralClassifier(Classifier):
         Adds alpha / 2 times the sum of squared weights (no biases) to the loss.
     random_state : int, optional
         Makes initial weights and the order of samples repeatable, and leaves lamella's own random state as it was.
+    early_stopping : bool
+        Hold out a part of each class, stop when the loss on it no longer falls, and return to the weights of the best epoch.
+    validation_fraction : float
+        The part held out.
+    n_iter_no_change : int
+        Epochs without improvement that are forgiven.
 
     Attributes
     ----------
     classes_ : the labels, sorted
     module_ : the trained network
     history_ : list of dict, what Trainer found per epoch
+    best_epoch_ : int, the epoch whose weights it has; the last one without early stopping
     loss_curve_ : list of float
 
     Examples
@@ -81,6 +88,9 @@ class NeuralClassifier(Classifier):
         batch_size: int = 32,
         alpha: float = 0.0,
         random_state: int | None = None,
+        early_stopping: bool = False,
+        validation_fraction: float = 0.1,
+        n_iter_no_change: int = 10,
     ):
         self.module = module
         self.loss = loss
@@ -90,6 +100,9 @@ class NeuralClassifier(Classifier):
         self.batch_size = batch_size
         self.alpha = alpha
         self.random_state = random_state
+        self.early_stopping = early_stopping
+        self.validation_fraction = validation_fraction
+        self.n_iter_no_change = n_iter_no_change
 
     def _network(self, shape: tuple[int, ...], classes: int) -> Any:
         return self.module(shape, classes)
@@ -106,23 +119,60 @@ class NeuralClassifier(Classifier):
             self.loss_ = make_loss()
             if self.alpha:
                 self.loss_ = nn.RegularizedLoss(self.loss_, self.module_, "l2", self.alpha, half=True)
-            trainer = Trainer(self.module_, make_optimizer(self.module_.parameters(), lr=self.lr), self.loss_, progress="none")
-            loader = DataLoader(TensorDataset(X, codes.astype(np.int64)), batch_size=min(self.batch_size, len(X)), shuffle=True)
-            self.history_ = trainer.fit(loader, epochs=self.epochs)
+            optimizer = make_optimizer(self.module_.parameters(), lr=self.lr)
+            stopping = [EarlyStopping("val_loss", self.n_iter_no_change)] if self.early_stopping else []
+            trainer = Trainer(self.module_, optimizer, self.loss_, callbacks=stopping, progress="none")
+            train, valid = self._split(codes)
+            loader = DataLoader(TensorDataset(X[train], codes[train]), batch_size=min(self.batch_size, len(train)), shuffle=True)
+            held = DataLoader(TensorDataset(X[valid], codes[valid]), batch_size=256) if self.early_stopping else None
+            self.history_ = trainer.fit(loader, held, epochs=self.epochs)
         finally:
             if self.random_state is not None:
                 random.set_rng_state(before)
         self.loss_curve_ = [epoch["train_loss"] for epoch in self.history_]
         self.n_iter_ = len(self.history_)
+        self.best_epoch_ = stopping[0].best_epoch if stopping else self.n_iter_
+
+    def _split(self, codes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """The rows to train on and those held out: of every class at least one, and not all."""
+        if not self.early_stopping:
+            return np.arange(len(codes)), np.arange(0)
+        name = type(self).__name__
+        if not 0 < self.validation_fraction < 1:
+            raise ValueError(f"{name}: expected validation_fraction between 0 and 1, got {self.validation_fraction}")
+        order = random.generator().permutation(len(codes))
+        held = []
+        for k in range(len(self.classes_)):
+            rows = order[codes[order] == k]
+            if len(rows) < 2:
+                raise ValueError(f"{name}: early_stopping needs two samples or more of every class, got one of {self.classes_[k]!r}")
+            held.append(rows[: min(max(1, round(self.validation_fraction * len(rows))), len(rows) - 1)])
+        valid = np.concatenate(held)
+        return np.setdiff1d(order, valid), np.sort(valid)
 
     def decision_function(self, X: Any) -> np.ndarray:
         """The network's output: one score per class, shape (N, classes)."""
         X = self._inputs(X)
         return Trainer(self._fitted("module_"), None, progress="none").predict(X)
 
-    def predict_proba(self, X: Any) -> np.ndarray:
-        """The probability of each class: the softmax of the scores."""
-        return F.softmax(self.decision_function(X), 1)
+    def predict_proba(self, X: Any, mc_samples: int = 0) -> Any:
+        """The probability of each class: the softmax of the scores.
+
+        Parameters
+        ----------
+        X : array, shape (samples, ...)
+        mc_samples : int
+            Monte Carlo dropout: so many passes with dropout at work.
+
+        Returns
+        -------
+        ndarray, shape (samples, classes); with mc_samples a `lamella.train.MonteCarlo` of two, their mean and std
+        """
+        if not mc_samples:
+            return F.softmax(self.decision_function(X), 1)
+        X = self._inputs(X)
+        trainer = Trainer(self._fitted("module_"), None, progress="none")
+        return trainer.predict(X, mc_samples=mc_samples, output=lambda scores: F.softmax(scores, 1))
 
 
 class MLPClassifier(NeuralClassifier):
@@ -134,8 +184,10 @@ class MLPClassifier(NeuralClassifier):
         () gives a linear classifier.
     activation : "identity", "logistic", "relu", "tanh" or callable
         A callable makes a layer.
-    loss, optimizer, lr, epochs, batch_size, alpha, random_state
+    loss, optimizer, lr, epochs, batch_size, alpha, random_state, early_stopping, validation_fraction, n_iter_no_change
         As NeuralClassifier.
+    dropout : float
+        The probability to drop a hidden neuron in training; with it, ``predict_proba(X, mc_samples=30)`` tells how sure the network is.
 
     Examples
     --------
@@ -157,6 +209,10 @@ class MLPClassifier(NeuralClassifier):
         batch_size: int = 32,
         alpha: float = 1e-4,
         random_state: int | None = None,
+        early_stopping: bool = False,
+        validation_fraction: float = 0.1,
+        n_iter_no_change: int = 10,
+        dropout: float = 0.0,
     ):
         self.hidden_layer_sizes = hidden_layer_sizes
         self.activation = activation
@@ -167,11 +223,17 @@ class MLPClassifier(NeuralClassifier):
         self.batch_size = batch_size
         self.alpha = alpha
         self.random_state = random_state
+        self.early_stopping = early_stopping
+        self.validation_fraction = validation_fraction
+        self.n_iter_no_change = n_iter_no_change
+        self.dropout = dropout
 
     def _network(self, shape: tuple[int, ...], classes: int) -> Any:
         make = chosen(type(self).__name__, "activation", self.activation, ACTIVATIONS)
         sizes = [shape[0], *self.hidden_layer_sizes, classes]
         layers: list[Any] = []
         for n_in, n_out in zip(sizes, sizes[1:]):
-            layers += [make(), nn.Linear(n_in, n_out)] if layers else [nn.Linear(n_in, n_out)]
+            if layers:
+                layers += [make(), nn.Dropout(self.dropout)] if self.dropout else [make()]
+            layers.append(nn.Linear(n_in, n_out))
         return nn.Sequential(*layers)
