@@ -58,17 +58,17 @@ def test_haar_features_of_a_window():
 
 
 @pytest.fixture(scope="module")
-def faces():
-    """200 windows of 24 x 24 pixels, 100 faces first."""
-    windows = (255 * skimage.data.lfw_subset()).round().astype(np.uint8)[:, :24, :24]
-    return windows, np.repeat([1, 0], 100)
+def examples():
+    """100 faces and 100 other windows of 25 x 25 pixels."""
+    windows = (255 * skimage.data.lfw_subset()).round().astype(np.uint8)
+    return windows[:100], windows[100:]
 
 
 @pytest.mark.course("A-203")
-def test_boosting_selects_features_of_real_faces(faces):
+def test_boosting_selects_features_of_real_faces(examples):
     """A-203: AdaBoost picks few of many weak classifiers; five-fold cross-validation on scikit-image's faces gives at least 0.95."""
-    windows, y = faces
-    values = vision.haar_values(windows, vision.haar_features(24, 24, step=3))
+    windows, y = np.concatenate(examples)[:, :24, :24], np.repeat([1, 0], 100)
+    values = vision.haar_values(windows, vision.haar_features(24, 24, step=2))
     right = []
     for fold in range(5):
         test = np.arange(200) % 5 == fold
@@ -76,6 +76,36 @@ def test_boosting_selects_features_of_real_faces(faces):
         assert len(model.features_) <= 40 < values.shape[1]
         right.append(model.score(values[test], y[test]))
     assert np.mean(right) >= 0.95
+    every = vision.haar_values(windows, vision.haar_features(24, 24))  # and of all 162,336, on one fold
+    assert vision.AdaBoost(20).fit(every[~test], y[~test]).score(every[test], y[test]) >= 0.925
+
+
+@pytest.mark.course("A-203")
+def test_a_cascade_is_trained_and_finds_a_face(examples, tmp_path):
+    """A-203: boosting selects weak classifiers, stages of them form a cascade, which is trained on faces and photographs and finds a face in another."""
+    faces, others = ([w[:, y : y + 24, x : x + 24] for y in (0, 1) for x in (0, 1)] for w in examples)
+    photographs = [skimage.data.coffee()[::2, ::2], skimage.data.chelsea()[::2, ::2], skimage.data.rocket()[::2, ::2]]
+    cascade = vision.CascadeClassifier.fit(
+        np.concatenate([way for w in faces for way in (w[:80], w[:80, :, ::-1])]),
+        [way for x in photographs for way in (x, x[::-1])],
+        negatives=np.concatenate([w[:80] for w in others]),
+        features=vision.haar_features(24, 24, step=3),
+        stages=6,
+        false_positive_rate=0.4,
+        max_negatives=600,
+    )
+    assert len(cascade) == 6
+    assert all(stage.false_positive_rate <= 0.4 for stage in cascade.history)
+    trees = [stage.trees for stage in cascade.history]
+    assert trees[0] < trees[-1] < len(vision.haar_features(24, 24, step=3))  # attention: little work on most windows
+    assert cascade.history[-1].mistaken < 0.02 * cascade.history[-1].searched
+    assert cascade.predict(faces[0][80:]).mean() >= 0.8  # unseen ones
+    assert cascade.predict(others[0][80:]).mean() <= 0.1
+    cascade.save(tmp_path / "faces.safetensors")
+    again = vision.CascadeClassifier.load(tmp_path / "faces.safetensors")
+    boxes, agreed = again.detect(skimage.data.astronaut(), min_neighbors=4, return_scores=True)
+    x, y, w, h = boxes[vision.non_maximum_suppression(boxes, agreed, 0.3)[0]]
+    assert 170 < x < x + w < 275 and 60 < y < y + h < 170  # what most windows agree on is her face
 
 
 @pytest.mark.course("A-203")
