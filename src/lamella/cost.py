@@ -43,18 +43,20 @@ def _packing(pass_: str, p: Conv2dProblem, forward: float, backward: float) -> f
 def conv2d_direct(pass_: str, p: Conv2dProblem, isa: str) -> float:
     """Tiles end with the row, and take two where one leaves them small. A call of the tile costs some 40 cycles.
 
-    backward_weight runs through its private dw for every band, at a cycle per value if that outgrows L2.
+    backward_weight runs through its private dw for every band, at a cycle per value if that outgrows L2. To sort the channels of an image by group
+    costs a cycle per value.
     """
     rows, columns, depth, channels = _grid(pass_, p)
     mr, most, _ = TILES[isa]
     panels, nv = _registers(p, channels, isa)
     weights = p.groups * depth * channels
+    sliced = p.mb * p.ih * p.iw * p.ic if p.groups > 1 and p.kh * p.kw > 1 else 0.0
     if pass_ == "backward_weight":  # rows of the tile are taps x channels, the depth is the pixels
         run = p.ic * p.kw if p.groups == 1 and p.dw == 1 else p.ic // p.groups
         tiles = -(-run // mr) * (depth // run)
         height = -(-run // -(-run // mr))
         bands = p.mb * p.ih * p.iw * p.ic * p.dtype.itemsize / 160e3
-        moved = weights * max(bands, p.mb) if weights > 100e3 else 0.0
+        moved = (weights * max(bands, p.mb) if weights > 100e3 else 0.0) + sliced
         return p.groups * panels * tiles * (rows * columns * tile_cycles(height, nv) + 40 * rows / 8) + moved
     tiles = -(-columns // mr)
     height = -(-columns // max(tiles, 1))
@@ -62,7 +64,7 @@ def conv2d_direct(pass_: str, p: Conv2dProblem, isa: str) -> float:
         rows, height = -(-rows // 2), 2 * height
     passes = max(p.mb * p.ih * p.iw * p.ic * p.dtype.itemsize / 384e3, 1.0)
     far = 1.15 if p.kh == p.kw == 1 < p.sw and pass_ == "forward" else 1.0  # pixels that are read lie apart
-    packing = _packing(pass_, p, 0.6, 1.1)
+    packing = _packing(pass_, p, 0.6, 1.1) + sliced
     return p.groups * panels * rows * tiles * (far * depth * tile_cycles(height, nv) + 40) + _read_again(weights, passes) + packing
 
 
@@ -84,16 +86,17 @@ def conv2d_dots(pass_: str, p: Conv2dProblem, isa: str) -> float:
     return p.groups * (products + 2 * channels * steps + pixels * depth * (0.7 if p.kh * p.kw > 1 else 0.1))
 
 
-def fills_lanes(p: Conv2dProblem, isa: str) -> bool:
-    """Whether a register holds the channels of several groups, or of one."""
+def fills_lanes(p: Conv2dProblem, isa: str, most: int = 16) -> bool:
+    """Whether a register holds the channels of several groups, or of one, of so many at most."""
     m = p.ic // p.groups
-    return p.ic == p.oc and m in (2, 4, 8) and TILES[isa][2] // p.dtype.itemsize % m == 0
+    return p.ic == p.oc and m in (2, 4, 8, 16) and m <= most and TILES[isa][2] // p.dtype.itemsize % m == 0
 
 
 def conv2d_grouped(pass_: str, p: Conv2dProblem, isa: str) -> float:
-    """One permutation per FMA."""
+    """A permutation or broadcast per FMA; one for three where the taps of a row overlap."""
     rows, columns, depth, channels = _grid(pass_, p)
-    return 0.7 * rows * columns * depth * -(-p.oc // (TILES[isa][2] // p.dtype.itemsize))
+    each = 0.5 if p.kw % 3 == 0 and p.sw == p.dw == 1 else 0.7
+    return each * rows * columns * depth * -(-p.oc // (TILES[isa][2] // p.dtype.itemsize))
 
 
 def conv2d_im2col(pass_: str, p: Conv2dProblem, isa: str) -> float:
