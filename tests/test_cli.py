@@ -249,6 +249,22 @@ def test_patience_keeps_validation_images_apart(capsys):
     assert "180 training" in out and metrics["epochs"] < 50 and "val_loss has not improved" in metrics["stopped"] and "stopped after" in out
 
 
+def test_lr_find(tmp_path, capsys):
+    """The suggestion is a tenth of where the loss rises, repeats, and trains: its picture is drawn."""
+    options = ["--model", "mlp", "--limit", "640", "--steps", "60", "--seed", "3"]
+    assert main(["lr-find", *options, "--plot", str(tmp_path / "lr.png")]) == 0
+    found = re.fullmatch(
+        r"the loss falls fastest at (\S+) and rises from (\S+) on; suggestion: --lr (\S+)\n.*lr.png\n", capsys.readouterr().out
+    )
+    steepest, rises, suggestion = map(float, found.groups())
+    assert steepest <= rises and suggestion == pytest.approx(rises / 10, rel=0.1) and 1e-5 < suggestion < 1
+    assert (tmp_path / "lr.png").read_bytes().startswith(b"\x89PNG")
+    assert main(["lr-find", *options]) == 0
+    assert f"--lr {found[3]}\n" in capsys.readouterr().out
+    assert main(["lr-find", *options, "--start", "1", "--end", "0.1"]) == 2
+    assert "expected 0 < start < end" in capsys.readouterr().err
+
+
 def test_default_folder_and_same_seed():
     for seed in ("1", "1", "2"):
         assert main(["train", "--model", "mlp", "--seed", seed, *FAST]) == 0

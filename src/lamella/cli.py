@@ -1,4 +1,4 @@
-"""The command ``lamella``: train, predict, bench, tune, warmup, info, check.
+"""The command ``lamella``: train, lr-find, predict, bench, tune, warmup, info, check.
 
 Errors are one line on stderr and exit status 2 (``--traceback`` shows where they come from); Ctrl-C ends with status 130.
 """
@@ -79,6 +79,7 @@ def _number(kind: Callable[[str], Any], least: float, what: str, open_end: bool 
 _positive = _number(int, 1, "a positive integer")
 _rate = _number(float, 0, "a positive number", open_end=True)
 _weight = _number(float, 0, "a number that is not negative")
+_count = _number(int, 0, "an integer that is not negative")
 
 
 def _parser() -> Parser:
@@ -91,40 +92,53 @@ def _parser() -> Parser:
     compute.add_argument("--backend", choices=BACKENDS, help="who computes (default: auto, or LAMELLA_BACKEND)")
     commands = parser.add_subparsers(dest="command", metavar="command", required=True)
 
+    study = Parser(add_help=False, argument_default=argparse.SUPPRESS)
+    add = study.add_argument
+    add("--data", metavar="NAME", help="embedded (default), fashion-mnist, mnist, or a folder with their four IDX files")
+    add("--download", action="store_true", help="fetch the data set if it is not there")
+    add("--limit", type=_positive, metavar="N", help="use only the first N training and the first N test images")
+    add("--model", choices=MODELS, help="default: lenet")
+    add("--batch-size", type=_positive, metavar="N", help=f"default: {DEFAULTS['batch_size']}")
+    add("--optimizer", choices=tuple(LEARNING_RATES), help="default: adamw")
+    add("--weight-decay", type=_weight, metavar="X", help="default: 0.01; sgd: 0.0005; adam: 0")
+    add("--momentum", type=_weight, metavar="X", help="of sgd (default: 0.9)")
+    add("--seed", type=_count, metavar="N", help="of every random number (default: 0)")
+
     train = commands.add_parser(
         "train",
-        parents=[common, compute],
+        parents=[study, common, compute],
         argument_default=argparse.SUPPRESS,
         help="learn to tell images apart",
         description="Train a network on images. Without options: LeNet on the 6,000 images of Fashion-MNIST that come with lamella. "
         "The test images are evaluated after each epoch, for the curves only.",
     )
     add = train.add_argument
-    add("--data", metavar="NAME", help="embedded (default), fashion-mnist, mnist, or a folder with their four IDX files")
-    add("--download", action="store_true", help="fetch the data set if it is not there")
-    add("--limit", type=_positive, metavar="N", help="use only the first N training and the first N test images")
-    add("--model", choices=MODELS, help="default: lenet")
     add("--epochs", type=_positive, metavar="N", help=f"default: {DEFAULTS['epochs']}")
-    add("--batch-size", type=_positive, metavar="N", help=f"default: {DEFAULTS['batch_size']}")
-    add("--optimizer", choices=tuple(LEARNING_RATES), help="default: adamw")
     add("--lr", type=_rate, metavar="X", help="highest learning rate (default: 0.005; sgd: 0.05)")
-    add("--weight-decay", type=_weight, metavar="X", help="default: 0.01; sgd: 0.0005; adam: 0")
-    add("--momentum", type=_weight, metavar="X", help="of sgd (default: 0.9)")
     add("--schedule", choices=("onecycle", "cosine", "step", "plateau", "none"), help="of the learning rate (default: onecycle)")
-    add("--patience", type=_number(int, 0, "an integer that is not negative"), metavar="N",
+    add("--patience", type=_count, metavar="N",
         help="stop after N epochs without a lower loss on a tenth of the training images kept apart, and keep the best weights")  # fmt: skip
-    add("--seed", type=_number(int, 0, "an integer that is not negative"), metavar="N", help="of every random number (default: 0)")
-    add(
-        "--workers",
-        type=_number(int, 0, "an integer that is not negative"),
-        metavar="N",
-        help="threads that prepare batches ahead (default: 0)",
-    )
+    add("--workers", type=_count, metavar="N", help="threads that prepare batches ahead (default: 0)")
     add("--out", metavar="FOLDER", help="where the results go (default: runs/<time>)")
     add("--resume", metavar="FOLDER", help="go on with an interrupted run, with its options")
     add("--no-pictures", action="store_true", help="do not draw curves.png, confusion.png and filters.png")
     add("--quiet", action="store_true", help="print the last line only")
     train.set_defaults(run=_train)
+
+    lr_find = commands.add_parser(
+        "lr-find",
+        parents=[study, common, compute],
+        argument_default=argparse.SUPPRESS,
+        help="find a learning rate to train with",
+        description="Train with a learning rate that grows from batch to batch until the loss rises, and suggest a tenth of the rate at which it starts to. "
+        "Options as for train, which then takes the suggestion as --lr.",
+    )
+    add = lr_find.add_argument
+    add("--start", type=_rate, default=1e-6, metavar="X", help="the first learning rate (default: 1e-6)")
+    add("--end", type=_rate, default=10.0, metavar="X", help="the last learning rate (default: 10)")
+    add("--steps", type=_positive, default=200, metavar="N", help="batches between them (default: 200)")
+    add("--plot", default=None, metavar="FILE", help="draw the losses over the learning rates (.png, .svg, .pdf)")
+    lr_find.set_defaults(run=_lr_find)
 
     predict = commands.add_parser(
         "predict",
@@ -402,26 +416,32 @@ def _csv(history: list[dict[str, Any]]) -> str:
     return text.getvalue()
 
 
-def _train(args: argparse.Namespace) -> int:
-    options = _options(args)
-    _compute(options)
+def _study(options: Any) -> tuple[Any, Any, Any, list[float], list[float]]:
+    """Training and test images, both normalised by the mean and standard deviation of the former, a new model, and these two."""
     from lamella import models, random
-    from lamella.config import get_config
-    from lamella.data import DataLoader, random_split
     from lamella.data.transforms import Normalize
-    from lamella.serialization import save_model, write_atomically
-    from lamella.train import EarlyStopping, Interrupted, Trainer
 
-    if options.lr is None:
-        options.lr = LEARNING_RATES[options.optimizer]
     images, test = _datasets(options)
     random.manual_seed(options.seed)
     pixels = images.images.astype(np.float32) / 255
     mean = [round(float(v), 4) for v in np.atleast_1d(pixels.mean((0, 2, 3), np.float64))]
     std = [round(float(v), 4) or 1.0 for v in np.atleast_1d(pixels.std((0, 2, 3), np.float64))]
-    del pixels
     images.transform = test.transform = Normalize(mean, std)
     model = models.create(options.model, in_channels=images.in_channels, num_classes=len(images.classes), image_size=images.image_size)
+    return images, test, model, mean, std
+
+
+def _train(args: argparse.Namespace) -> int:
+    options = _options(args)
+    _compute(options)
+    from lamella.config import get_config
+    from lamella.data import DataLoader, random_split
+    from lamella.serialization import save_model, write_atomically
+    from lamella.train import EarlyStopping, Interrupted, Trainer
+
+    if options.lr is None:
+        options.lr = LEARNING_RATES[options.optimizer]
+    images, test, model, mean, std = _study(options)
     out = _folder(options)
 
     train, valid, callbacks = images, test, []
@@ -487,6 +507,23 @@ def _train(args: argparse.Namespace) -> int:
         f"test accuracy {result['test_accuracy']:.4f}, test loss {result['test_loss']:.4f}; {result['epochs']} epochs in {result['train_seconds']:.1f} s, "
         f"{result['images_per_second']:.0f} images/s; {out / 'model.safetensors'}"
     )
+    return 0
+
+
+def _lr_find(args: argparse.Namespace) -> int:
+    options = argparse.Namespace(**{**DEFAULTS, **vars(args)})
+    _compute(options)
+    from lamella.data import DataLoader
+    from lamella.train import find_lr
+
+    options.lr = options.start
+    images, _, model, _, _ = _study(options)
+    loader = DataLoader(images, min(options.batch_size, len(images)), shuffle=True, drop_last=True)
+    found = find_lr(model, _optimizer(options, model), loader, start=options.start, end=options.end, steps=options.steps)
+    print(f"the loss falls fastest at {found.steepest:.2g} and rises from {found.rises:.2g} on; suggestion: --lr {found.suggestion:.2g}")
+    if options.plot:
+        found.plot(options.plot)
+        print(options.plot)
     return 0
 
 
