@@ -25,6 +25,8 @@ FUNCTIONS = {
     "leaky_relu": (F.leaky_relu, IMAGES),
     "sigmoid": (F.sigmoid, IMAGES),
     "tanh": (F.tanh, IMAGES),
+    "mish": (F.mish, IMAGES),
+    "prelu": (lambda x: F.prelu(x, WEIGHT[0, :, 0, 0].astype(x.dtype.newbyteorder("="))), IMAGES),
     "softmax": (lambda x: F.softmax(x, 1), IMAGES),
     "log_softmax": (lambda x: F.log_softmax(x, -1), IMAGES),
     "cross_entropy": (lambda x: F.cross_entropy(x, LABELS), IMAGES[:, :, 0, 0]),
@@ -103,6 +105,7 @@ def function_of_tensor(name):
         "conv2d": lambda x: F.conv2d(x, WEIGHT, padding=1),
         "conv2d weight": lambda w: F.conv2d(IMAGES, w),
         "linear": lambda x: F.linear(x, WEIGHT.reshape(4, 27)[:, :8].copy()),
+        "prelu": lambda x: F.prelu(x, WEIGHT[0, :, 0, 0]),
     }
     return special.get(name, function)
 

@@ -27,6 +27,17 @@ CASES = {
     "rms_norm": (lambda x, w: F.rms_norm(x, (5,), w, 1e-3), [(3, 5), (5,)]),
     "group_norm": (lambda x, w, b: F.group_norm(x, 2, w, b), [(2, 4, 3), (4,), (4,)]),
     "instance_norm": (lambda x, w, b: F.instance_norm(x, None, None, w, b), [(2, 3, 4), (3,), (3,)]),
+    "prelu": (F.prelu, [(2, 3, 2), (3,)]),
+    "swish": (F.swish, [(2, 3, 2), (3,)]),
+    **{
+        name: (getattr(F, name), [(3, 7)])
+        for name in ("hardtanh", "relu6", "hardshrink", "softshrink", "hardsigmoid", "hardswish", "elu", "celu", "selu", "silu", "mish")
+        + ("softplus", "logsigmoid", "softsign", "tanhshrink")
+    },
+    "gelu 1.702": (lambda x: F.gelu(x, "sigmoid"), [(3, 7)]),
+    "threshold": (lambda x: F.threshold(x, 0.1, 20), [(3, 7)]),
+    "softmin": (lambda x: F.softmin(x, 1), [(3, 7)]),
+    "in place": (lambda x: F.mish(F.leaky_relu_(x * 2, 0.5), inplace=True), [(3, 7)]),
     "local_response_norm": (lambda x: F.local_response_norm(x, 3, 0.5), [(1, 4, 2)]),
 }
 

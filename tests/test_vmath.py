@@ -1,4 +1,4 @@
-"""The stated bounds of exp, log, sigmoid, tanh and erf, in units in the last place, and their limits."""
+"""The stated bounds of exp, expm1, log, sigmoid, softplus, tanh and erf, in units in the last place, and their limits."""
 
 import numpy as np
 import pytest
@@ -8,8 +8,9 @@ from lamella.registry import OPERATIONS, select, use_backend
 
 IMPLEMENTATIONS = [row.name for row in OPERATIONS["activation"].implementations if row.functions is None and row.name != "ref"]
 DTYPES = [np.float32, np.float64]
-ULPS = {"exp": 2, "log": 2, "sigmoid": 4, "tanh": 4, "erf": 4}
 inf, nan = np.inf, np.nan
+ULPS = {"exp": 2, "expm1": 2, "log": 2, "sigmoid": 4, "softplus": 4, "tanh": 4, "erf": 4}
+ROWS = {"expm1": ("elu", 1.0, 1.0, 1.0), "softplus": ("softplus", 1.0, inf)}  # where they are found in the table of activations
 
 
 def erf(x):
@@ -25,7 +26,7 @@ def erf(x):
 
 
 def compute(name, function, x):
-    p = ActivationProblem.of(x.size, x.dtype, function)
+    p = ActivationProblem.of(x.size, x.dtype, *ROWS.get(function, (function,)))
     out = np.empty_like(x)
     with use_backend(activation=name):
         select("activation", "forward", p)(p, x, out)
@@ -46,6 +47,8 @@ def arguments(function, dtype):
         small = rng.standard_normal(n) * 10.0 ** rng.uniform(-30, 1, n)
         halves = (np.arange(-40, 41) + 0.5) * np.log(2) / 2  # between two reduced ranges
         x = np.concatenate([wide, small, halves, -halves, [limit * 0.9999999, 0.0, 1.0, -1.0]])
+    if function == "expm1":  # in the table, it stands to the left of 0
+        x = -np.abs(x)
     return np.sort(x.astype(dtype))
 
 
@@ -54,6 +57,8 @@ def oracle(function, x):
     x = x.astype(np.float64 if x.dtype == np.float32 else np.longdouble)
     if function == "sigmoid":
         return 1 / (1 + np.exp(-x))
+    if function == "softplus":
+        return np.logaddexp(0, x)
     if function == "erf":
         return erf(x)
     return getattr(np, function)(x)
@@ -85,6 +90,8 @@ def test_mpmath(name, dtype):
         "tanh": mpmath.tanh,
         "erf": mpmath.erf,
         "sigmoid": lambda v: 1 / (1 + mpmath.exp(-v)),
+        "expm1": mpmath.expm1,
+        "softplus": lambda v: mpmath.log1p(mpmath.exp(v)),
     }
     with mpmath.workdps(50):
         for function, exact in functions.items():
@@ -98,6 +105,8 @@ def test_mpmath(name, dtype):
 
 LIMITS = {
     "exp": [(0, 1), (-0.0, 1), (inf, inf), (-inf, 0), (nan, nan), (1e4, inf), (-1e4, 0)],
+    "expm1": [(0, 0), (-inf, -1), (nan, nan), (-1e4, -1), (-1e-30, -1e-30)],
+    "softplus": [(inf, inf), (-inf, 0), (nan, nan), (1e4, 1e4), (-1e4, 0)],
     "log": [(1, 0), (0, -inf), (-0.0, -inf), (inf, inf), (-1, nan), (-inf, nan), (nan, nan)],
     "sigmoid": [(0, 0.5), (inf, 1), (-inf, 0), (nan, nan), (1e4, 1), (-1e4, 0), (1e30, 1)],
     "tanh": [(0, 0), (-0.0, -0.0), (inf, 1), (-inf, -1), (nan, nan), (1e4, 1), (-1e4, -1), (1e-30, 1e-30)],

@@ -1,6 +1,6 @@
-"""exp, log, tanh, the logistic function and erf for Numba tasks: the arithmetic of vmath.pxd.
+"""exp, expm1, log, softplus, tanh, the logistic function and erf for Numba tasks: the arithmetic of vmath.pxd.
 
-    f = math_of(np.dtype("float32"))            f.exp(x), f.log(x), f.tanh(x), f.sigmoid(x), f.erf(x) of a number
+    f = math_of(np.dtype("float32"))            f.exp(x), f.expm1(x), f.log(x), f.softplus(x), f.tanh(x), f.sigmoid(x), f.erf(x) of a number
     f = math_of(np.dtype("float32"), 1)         of a vector of one register (nb_simd.py)
 
 Shapes   numbers in, numbers out; vectors in, vectors out
@@ -117,6 +117,8 @@ def math_of(dtype, registers=0):
     zero, half, one, two, inf, nan = (real(v) for v in (0, 0.5, 1, 2, np.inf, np.nan))
     tiny, fifty_four = np.finfo(real).tiny, real(54)
     top, bottom, flat = (real(710), real(-746), real(19.1)) if double else (real(89), real(-104), real(9.1))
+    highest, lowest = (real(709), real(-40)) if double else (real(88), real(-20))
+    middle = real(0.41421356)
     end = real(5.93) if double else real(3.94)
     bits = _bit_operations(real, registers)
     instruction = ISA == "v4" and registers == 1
@@ -147,11 +149,15 @@ def math_of(dtype, registers=0):
         return scale(exp_poly(r) + one, n)
 
     @inline(fastmath=CONTRACT)
-    def log(x):
-        small = x < tiny
-        u = select(small, x * lift, x)
-        n = bits.exponent(u) - select(small, fifty_four, zero)
-        f = bits.mantissa(u) - one
+    def expm1(x):
+        x = maximum(lowest, minimum(highest, x))
+        n = (x * log2e + magic) - magic
+        power = bits.pow2(n + magic)
+        return exp_poly((x - n * high) - n * low) * power + (power - one)
+
+    @inline(fastmath=CONTRACT)
+    def log_parts(n, f):
+        """log(2^n (1 + f)), sqrt(1/2) <= 1 + f < sqrt(2)"""
         s = f / (f + two)
         z = s * s
         h = f * f * half
@@ -159,8 +165,13 @@ def math_of(dtype, registers=0):
             p = (((((g[0] * z + g[1]) * z + g[2]) * z + g[3]) * z + g[-3]) * z + g[-2]) * z + g[-1]
         else:
             p = ((g[0] * z + g[1]) * z + g[2]) * z + g[3]
-        y = s * (z * p + h)
-        y = n * high + (f - (h - (y + n * low)))
+        return n * high + (f - (h - (s * (z * p + h) + n * low)))
+
+    @inline(fastmath=CONTRACT)
+    def log(x):
+        small = x < tiny
+        u = select(small, x * lift, x)
+        y = log_parts(bits.exponent(u) - select(small, fifty_four, zero), bits.mantissa(u) - one)
         y = select(x < inf, y, x)
         y = select(x == zero, -inf, y)
         return select(x < zero, nan, y)
@@ -168,6 +179,12 @@ def math_of(dtype, registers=0):
     @inline(fastmath=CONTRACT)
     def sigmoid(x):
         return one / (one + exp(-x))
+
+    @inline(fastmath=CONTRACT)
+    def softplus(x):
+        u = exp(-bits.magnitude(x))
+        large = u > middle
+        return maximum(zero, x) + log_parts(select(large, one, zero), select(large, (u - one) * half, u))
 
     @inline(fastmath=CONTRACT)
     def tanh(x):
@@ -195,4 +212,4 @@ def math_of(dtype, registers=0):
         d = exp_poly((g - n * high) - n * low) * power + (power - one)
         return bits.copysign(bits.magnitude(d), x)
 
-    return namespace(f"math_{bits.__name__}", exp=exp, log=log, sigmoid=sigmoid, tanh=tanh, erf=erf)
+    return namespace(f"math_{bits.__name__}", exp=exp, expm1=expm1, log=log, sigmoid=sigmoid, softplus=softplus, tanh=tanh, erf=erf, magnitude=bits.magnitude)

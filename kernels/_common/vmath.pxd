@@ -1,11 +1,13 @@
-"""exp, log, tanh, the logistic function and erf on vector registers, float and double.
+"""exp, expm1, log, softplus, tanh, the logistic function and erf on vector registers, float and double.
 
 Every lane is computed by the same branch-free arithmetic, so a value never
 depends on its neighbours. NaN propagates; limits are reached without overflow
 on the way. The bounds below are tested; results that would be denormal may be 0.
 
     v_exp       2 ulp     0 at -inf, inf where e^x is beyond the largest number
+    v_expm1     2 ulp     e^x - 1, -1 at -inf; from x = 88 (709) on it stays as large as there
     v_log       2 ulp     -inf at 0, NaN below
+    v_softplus  4 ulp     log(1 + e^x), without overflow
     v_sigmoid   4 ulp     1 / (1 + exp(-x))
     v_tanh      4 ulp     odd, exactly +-1 beyond +-9.1 (+-19.1)
     v_erf       4 ulp     odd, exactly +-1 beyond +-3.94 (+-5.93)
@@ -14,6 +16,8 @@ exp      x = n ln2 + r, |r| <= ln2 / 2, with ln2 in two parts of which the first
          e^x = 2^n (1 + r + r^2 q(r)), q the Chebyshev fit of (e^r - 1 - r) / r^2
 log      x = 2^n (1 + f), s = f / (2 + f):  log x = n ln2 + f - (f^2/2 - s (f^2/2 + s^2 R(s^2))), R the fit of (2 atanh(s)/s - 2) / s^2
 tanh     e = e^(2|x|) - 1 from the parts of the above without cancellation; tanh |x| = e / (e + 2)
+expm1    2^n (e^r - 1) + (2^n - 1) from the parts of exp without cancellation
+softplus max(x, 0) + log(1 + u), u = e^-|x|; the 1 + u of log is split as 1 + f or 2 (1 + f), f exact
 erf      erf |x| = 1 - e^(-|x| P(|x|)), from the parts of exp without cancellation as tanh; P the fit of -log(erfc(a)) / a, weighted by what its
          error does to erf: one branch-free formula from 0 to where erf rounds to 1
 
@@ -79,16 +83,21 @@ cdef inline vec v_exp(real t, vec x) noexcept nogil:
     return v_scale(t, v_add(t, exp_poly(t, r), v_set(<real>1)), n)
 
 
-cdef inline vec v_log(real t, vec x) noexcept nogil:
-    """log x within 2 ulp."""
-    cdef vec n, f, s, z, h, p, y, tiny, u
-    if real is float:
-        tiny = v_gt(t, v_set(<real>1.1754943508222875e-38), x)
+cdef inline vec v_expm1(real t, vec x) noexcept nogil:
+    """e^x - 1 within 2 ulp for x <= 88 (709); beyond, the value there."""
+    cdef vec n, r, power
+    if real is float:       # below -20 (-40) it rounds to -1
+        x = v_max(t, v_set(<real>-20), v_min(t, v_set(<real>88), x))
     else:
-        tiny = v_gt(t, v_set(<real>2.2250738585072014e-308), x)
-    u = v_select(tiny, v_mul(t, x, v_set(<real>18014398509481984.0)), x)     # 2^54 lifts denormals
-    n = v_sub(t, v_exponent(t, u), v_and(tiny, v_set(<real>54)))
-    f = v_sub(t, v_mantissa(t, u), v_set(<real>1))
+        x = v_max(t, v_set(<real>-40), v_min(t, v_set(<real>709), x))
+    r = reduce_exp(t, x, &n)
+    power = v_scale(t, v_set(<real>1), n)
+    return v_fma(t, power, exp_poly(t, r), v_sub(t, power, v_set(<real>1)))
+
+
+cdef inline vec log_parts(real t, vec n, vec f) noexcept nogil:
+    """log(2^n (1 + f)), sqrt(1/2) <= 1 + f < sqrt(2)."""
+    cdef vec s, z, h, p, y
     s = v_div(t, f, v_add(t, f, v_set(<real>2)))
     z = v_mul(t, s, s)
     h = v_mul(t, v_mul(t, f, f), v_set(<real>0.5))
@@ -108,10 +117,22 @@ cdef inline vec v_log(real t, vec x) noexcept nogil:
     y = v_mul(t, s, v_fma(t, z, p, h))
     if real is float:
         y = v_fma(t, n, v_set(<real>-2.1219444005469058e-4), y)
-        y = v_fma(t, n, v_set(<real>0.693359375), v_sub(t, f, v_sub(t, h, y)))
+        return v_fma(t, n, v_set(<real>0.693359375), v_sub(t, f, v_sub(t, h, y)))
     else:
         y = v_fma(t, n, v_set(<real>1.4286068203094172e-6), y)
-        y = v_fma(t, n, v_set(<real>0.693145751953125), v_sub(t, f, v_sub(t, h, y)))
+        return v_fma(t, n, v_set(<real>0.693145751953125), v_sub(t, f, v_sub(t, h, y)))
+
+
+cdef inline vec v_log(real t, vec x) noexcept nogil:
+    """log x within 2 ulp."""
+    cdef vec n, y, tiny, u
+    if real is float:
+        tiny = v_gt(t, v_set(<real>1.1754943508222875e-38), x)
+    else:
+        tiny = v_gt(t, v_set(<real>2.2250738585072014e-308), x)
+    u = v_select(tiny, v_mul(t, x, v_set(<real>18014398509481984.0)), x)     # 2^54 lifts denormals
+    n = v_sub(t, v_exponent(t, u), v_and(tiny, v_set(<real>54)))
+    y = log_parts(t, n, v_sub(t, v_mantissa(t, u), v_set(<real>1)))
     y = v_select(v_gt(t, v_set(<real>INFINITY), x), y, x)                           # inf and NaN are their own logarithms
     y = v_select(v_eq(t, x, v_zero()), v_set(<real>-INFINITY), y)
     return v_select(v_gt(t, v_zero(), x), v_set(<real>NAN), y)
@@ -121,6 +142,15 @@ cdef inline vec v_sigmoid(real t, vec x) noexcept nogil:
     """1 / (1 + e^-x) within 4 ulp; an overflow of e^-x gives 0."""
     cdef vec one = v_set(<real>1)
     return v_div(t, one, v_add(t, one, v_exp(t, v_sub(t, v_zero(), x))))
+
+
+cdef inline vec v_softplus(real t, vec x) noexcept nogil:
+    """log(1 + e^x) within 4 ulp."""
+    cdef vec one = v_set(<real>1)
+    cdef vec u = v_exp(t, v_or(v_set(<real>-0.0), x))
+    cdef vec large = v_gt(t, u, v_set(<real>0.41421356))
+    cdef vec f = v_select(large, v_mul(t, v_sub(t, u, one), v_set(<real>0.5)), u)
+    return v_add(t, v_max(t, v_zero(), x), log_parts(t, v_and(large, one), f))
 
 
 cdef inline vec v_tanh(real t, vec x) noexcept nogil:

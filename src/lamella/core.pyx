@@ -8,7 +8,7 @@ down where one is needed:
     memory     empty, empty_like, empty_channels_last, Block            (memory keeps the large blocks)
     problems   Memo, Geometry: what stands for arguments                (problems, functional)
     kernels    Kernel, select, scratch                                  (registry chooses)
-    tape       Operation, Node, Recorded (the base of Tensor), apply    (tensor)
+    tape       Operation, Node, Recorded (the base of Tensor), apply, replace    (tensor)
     unary      Unary: elementwise functions through all of the above    (functional.activation)
     updates    the arrays of an optimizer's step                         (optim)
 """
@@ -37,6 +37,7 @@ cdef extern from "Python.h":
     object PyObject_Call(object, tuple, PyObject *)
     object PyObject_Vectorcall(object, PyObject **, size_t, PyObject *)
     void Py_XDECREF(PyObject *)
+    Py_ssize_t Py_REFCNT(object)
     const char *PyUnicode_AsUTF8AndSize(object, Py_ssize_t *) except NULL
 
 cdef extern from "numpy/arrayobject.h":
@@ -109,6 +110,11 @@ cpdef bint is_dense(cnp.ndarray x):
             return False
         step *= shape[found]
     return True
+
+
+cdef inline bint plain(cnp.ndarray x) noexcept:
+    """Whether a kernel can take x as one block."""
+    return is_float(x) and PyArray_ISALIGNED(x) and is_dense(x)
 
 
 cdef object copy_last = None, copy_c = None, copy_like = None
@@ -521,6 +527,7 @@ cdef class Node:
 
     cdef readonly Operation operation
     cdef readonly tuple parents     # the inputs that require a gradient, None for others: those are not kept alive by the tape
+    cdef tuple above                # the nodes they came from, as they were: an operation in place gives a Tensor another
     cdef readonly tuple needs
     cdef public object saved
     cdef list versions              # of inputs and output that were saved: (version, what it was)
@@ -559,7 +566,7 @@ cdef class Node:
 
 cdef Node recorded(Operation operation, tuple inputs, saved, Recorded out):
     cdef Node node = Node.__new__(Node)
-    cdef list parents = [], needs = []
+    cdef list parents = [], needs = [], above = []
     node.operation, node.saved = operation, saved
     node.shape, node.dtype = out.data.shape, out.data.dtype
     for x in inputs:
@@ -568,9 +575,10 @@ cdef Node recorded(Operation operation, tuple inputs, saved, Recorded out):
             needed = (<Recorded>x).requires_grad
             node.watch(<Recorded>x)
         parents.append(x if needed else None)
+        above.append((<Recorded>x)._node if needed else None)
         needs.append(needed)
     node.watch(out)
-    node.parents, node.needs = tuple(parents), tuple(needs)
+    node.parents, node.needs, node.above = tuple(parents), tuple(needs), tuple(above)
     return node
 
 
@@ -617,6 +625,39 @@ def apply(Operation operation not None, tuple inputs not None, *attributes):
     return (result, *more) if more else result
 
 
+def replace(Operation operation not None, x, *attributes):
+    """Run an operation on x alone, which becomes its result: an array, or a Tensor, which is recorded where a gradient is wanted.
+
+    ``operation.forward(array, keep, *attributes)`` writes its result into the array, unless a caller other than x may still want what is there.
+    """
+    cdef Recorded t, before
+    cdef cnp.ndarray data
+    cdef bint record
+    if not isinstance(x, Recorded):
+        return operation.forward(x, False, False, *attributes)[0]
+    t = x
+    record = t.requires_grad and records()
+    if not record:
+        operation.forward(t.data, False, False, *attributes)
+        t.versions()[0] += 1
+        return x
+    if t._node is None:
+        raise RuntimeError(
+            f"{operation.name}: a leaf that requires a gradient cannot be changed in place; use the form that returns a new Tensor, or lamella.no_grad()"
+        )
+    data = t.data
+    shared = Py_REFCNT(data) > 2 or not owns_its_memory(data)    # beside t's and this function's own reference
+    before = made(data)
+    before.version = t.versions()
+    before._node, before.requires_grad = t._node, True
+    out, saved = operation.forward(data, True, shared, *attributes)
+    t.data = out
+    t.version = None if shared else t.version
+    t.versions()[0] += 1
+    t._node = recorded(operation, (before,), saved, t)
+    return x
+
+
 cdef list order(Node root):
     """Nodes from which `root` was computed, each after all nodes that use it."""
     cdef set seen = set()
@@ -630,11 +671,9 @@ cdef list order(Node root):
             seen.add(node)
             stack.append(node)
             stack.append(None)
-            for parent in node.parents:
-                if parent is not None:
-                    above = (<Recorded>parent)._node
-                    if above is not None and above not in seen:
-                        stack.append(above)
+            for above in node.above:
+                if above is not None and above not in seen:
+                    stack.append(above)
     done.reverse()
     return done
 
@@ -669,7 +708,7 @@ def backward(Recorded root, g, bint retain_graph):
             leaf, dx = node.parents[i], found[i]
             if leaf is None or dx is None:
                 continue
-            above = leaf._node
+            above = node.above[i]
             if above is None:
                 accumulate(leaf, dx, dx is not g)
             elif above in gradients:
@@ -686,7 +725,7 @@ def backward(Recorded root, g, bint retain_graph):
 cdef class Unary:
     """The two functions of an Operation on one array of any dense memory order, which its output keeps.
 
-    problem(n, dtype, slope) gives the problem, convert(x) a dense float array of what is none.
+    problem(n, dtype, a, b, c) gives the problem, convert(x) a dense float array of what is none.
     """
 
     cdef str operation
@@ -698,26 +737,42 @@ cdef class Unary:
         self.operation, self.saves_input, self.problem, self.convert = operation, saves_input, problem, convert
         self.known = {}
 
-    def forward(self, x, double slope=0.0):
-        cdef PyObject *argv[4]
-        cdef cnp.ndarray a
-        if not (type(x) is ndarray and is_float(<cnp.ndarray>x) and PyArray_ISALIGNED(<cnp.ndarray>x) and is_dense(<cnp.ndarray>x)):
+    def forward(self, x, double a=0.0, double b=0.0, double c=0.0):
+        if not (type(x) is ndarray and plain(<cnp.ndarray>x)):
             x = self.convert(x)
-        a = x
-        p = self.problem_of(cnp.PyArray_SIZE(a), <cnp.dtype>cnp.PyArray_DESCR(a), slope)
-        out = empty_like(a)
-        argv[0], argv[1], argv[2] = <PyObject *>p, <PyObject *>a, <PyObject *>out
-        select(self.operation, "forward", p).run(argv, 3)
-        return out, (p, a if self.saves_input else out)
+        out = empty_like(<cnp.ndarray>x)
+        p = self.run(<cnp.ndarray>x, <cnp.ndarray>out, a, b, c)
+        return out, (p, x if self.saves_input else out)
 
-    cdef object problem_of(self, Py_ssize_t n, cnp.dtype dtype, double slope):
-        key = 2 * n + (cnp.PyDataType_ELSIZE(dtype) == 8) if slope == 0 else (n, dtype, slope)
+    def replace(self, x, bint keep, bint shared, double a=0.0, double b=0.0, double c=0.0):
+        """As `forward`, with the result in the memory of x, unless that is shared; what the derivative needs is copied where it is to be kept."""
+        if not isinstance(x, ndarray):
+            raise TypeError(f"{self.operation}: only an array or a Tensor can be changed in place, got {type(x).__name__}")
+        if shared:
+            return self.forward(x, a, b, c)
+        if type(x) is ndarray and plain(<cnp.ndarray>x) and cnp.PyArray_ISWRITEABLE(<cnp.ndarray>x):
+            kept = x.copy(order="K") if keep and self.saves_input else x
+            return x, (self.run(<cnp.ndarray>x, <cnp.ndarray>x, a, b, c), kept)
+        out, saved = self.forward(x, a, b, c)
+        x[...] = out
+        return x, saved
+
+    cdef object run(self, cnp.ndarray x, cnp.ndarray out, double a, double b, double c):
+        """The problem, computed."""
+        cdef PyObject *argv[4]
+        p = self.problem_of(cnp.PyArray_SIZE(x), <cnp.dtype>cnp.PyArray_DESCR(x), a, b, c)
+        argv[0], argv[1], argv[2] = <PyObject *>p, <PyObject *>x, <PyObject *>out
+        select(self.operation, "forward", p).run(argv, 3)
+        return p
+
+    cdef object problem_of(self, Py_ssize_t n, cnp.dtype dtype, double a, double b, double c):
+        key = (n, dtype, a, b, c) if a != 0 or b != 0 or c != 0 else 2 * n + (cnp.PyDataType_ELSIZE(dtype) == 8)
         cdef PyObject *found = PyDict_GetItemWithError(self.known, key)
         if found:
             return <object>found
         if len(self.known) >= 4096:
             self.known.clear()
-        p = self.known[key] = self.problem(n, dtype, slope)
+        p = self.known[key] = self.problem(n, dtype, a, b, c)
         return p
 
     def backward(self, tuple saved, g, needs):
@@ -746,11 +801,6 @@ cdef class Update:
     @property
     def sizes(self):
         return tuple(self.counts)
-
-
-cdef inline bint plain(cnp.ndarray x) noexcept:
-    """Whether a kernel can take x as one block."""
-    return is_float(x) and PyArray_ISALIGNED(x) and is_dense(x)
 
 
 cdef inline bint same_shape(cnp.ndarray x, cnp.ndarray y) noexcept:

@@ -10,7 +10,7 @@ import threading
 
 import numpy as np
 
-__all__ = ["generator", "get_rng_state", "initial_seed", "manual_seed", "set_rng_state"]
+__all__ = ["generator", "get_rng_state", "initial_seed", "manual_seed", "set_rng_state", "uniform"]
 
 _lock = threading.Lock()
 _seed = 0
@@ -113,3 +113,25 @@ def generator() -> np.random.Generator:
         key = np.array([_seed, _draws], dtype=np.uint64)
         _draws += 1
     return np.random.Generator(np.random.Philox(key=key))
+
+
+def uniform(shape: tuple[int, ...]) -> np.ndarray:
+    """float32 numbers between 0 and 1, one draw; they depend on the shape, not on a memory order.
+
+    Those of images (four axes) lie in channels-last memory, as the fast kernels' results do.
+
+    Parameters
+    ----------
+    shape : tuple of int
+
+    Examples
+    --------
+    >>> import lamella
+    >>> lamella.manual_seed(0)
+    >>> lamella.random.uniform((2, 3)).shape
+    (2, 3)
+    """
+    if len(shape) == 4:
+        n, c, h, w = shape
+        return np.moveaxis(generator().random((n, h, w, c), np.float32), -1, 1)
+    return generator().random(shape, np.float32)

@@ -5,8 +5,11 @@ An `Operation` is two plain functions on ndarrays:
     forward(*arrays, *attributes) -> (out, saved)
     backward(saved, g, needs)     -> one gradient (or None) per array
 
+`replace` is the door of operations that change their input in place: ``forward(array, keep, shared, *attributes)`` is told whether the derivative is
+wanted and whether somebody else still holds the array, which then must stay as it is.
+
 `apply` runs the forward function; if a Tensor that requires a gradient is among
-the inputs it also leaves a `Node` behind, and `Tensor.backward` walks the nodes. All four are compiled: lamella/core.pyx.
+the inputs it also leaves a `Node` behind, and `Tensor.backward` walks the nodes. All five are compiled: lamella/core.pyx.
 """
 
 from __future__ import annotations
@@ -22,6 +25,7 @@ from lamella import core
 from lamella.core import Operation as Operation
 from lamella.core import apply as apply
 from lamella.core import recording
+from lamella.core import replace as replace
 
 FLOATS = (np.dtype(np.float32), np.dtype(np.float64))
 
@@ -206,6 +210,15 @@ class Tensor(core.Recorded):
 
     def zero_(self) -> Tensor:
         return self.fill_(0)
+
+    def relu_(self) -> Tensor:
+        return F.relu_(self)
+
+    def sigmoid_(self) -> Tensor:
+        return F.sigmoid_(self)
+
+    def tanh_(self) -> Tensor:
+        return F.tanh_(self)
 
     # operations: each is a function of lamella.functional
 

@@ -1,4 +1,4 @@
-from lamella.functional.activation import gelu, leaky_relu, relu, sigmoid, tanh
+from lamella.functional.activation import gelu, leaky_relu, leaky_relu_, relu, relu_, sigmoid, sigmoid_, tanh, tanh_
 from lamella.functional.conv import conv2d
 from lamella.functional.conv1d import conv1d, conv_transpose1d
 from lamella.functional.conv3d import conv3d
@@ -18,12 +18,15 @@ from lamella.functional.loss_margin import cosine_embedding_loss, multi_margin_l
 from lamella.functional.loss_regression import huber_loss, l1_loss, mse_loss, smooth_l1_loss
 from lamella.functional.normalization import batch_norm
 from lamella.functional.padding import pad
+from lamella.functional.parametric import prelu, rrelu, rrelu_
 from lamella.functional.penalty import l1_penalty, l2_penalty
+from lamella.functional.piecewise import hardshrink, hardsigmoid, hardswish, hardtanh, hardtanh_, relu6, softshrink, threshold, threshold_
 from lamella.functional.pooling import adaptive_avg_pool2d, adaptive_max_pool2d, avg_pool2d, lp_pool2d, max_pool2d
 from lamella.functional.pooling1d import adaptive_avg_pool1d, adaptive_max_pool1d, avg_pool1d, lp_pool1d, max_pool1d
 from lamella.functional.recurrent import gru, gru_cell, lstm, lstm_cell, rnn_relu, rnn_relu_cell, rnn_tanh, rnn_tanh_cell
 from lamella.functional.reduce import argmax, argmin, max, mean, min, sum
 from lamella.functional.resize import interpolate, pixel_shuffle, pixel_unshuffle, upsample
+from lamella.functional.self_normalizing import alpha_dropout, feature_alpha_dropout
 from lamella.functional.shape import (
     cat,
     concat,
@@ -40,7 +43,8 @@ from lamella.functional.shape import (
     unsqueeze,
 )
 from lamella.functional.shape import getitem as getitem
-from lamella.functional.softmax import log_softmax, softmax
+from lamella.functional.smooth import celu, celu_, elu, elu_, logsigmoid, mish, selu, selu_, silu, softplus, softsign, swish, tanhshrink
+from lamella.functional.softmax import hardmax, log_softmax, softmax, softmin
 from lamella.functional.step import heaviside
 from lamella.functional.unpooling import max_unpool1d, max_unpool2d
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from lamella.functional.elementwise import mul
 from lamella.layout import operand
-from lamella.random import generator
+from lamella.random import uniform
 from lamella.tensor import Operation, Tensor, apply
 
 __all__ = ["dropout", "dropout1d", "dropout2d", "dropout3d"]
@@ -18,14 +18,7 @@ MODES = ("inverted", "classic")
 
 def _dropout_forward(x: Any, p: float, channels: bool, inverted: bool) -> tuple[np.ndarray, Any]:
     x = operand(np.asarray(x), "dropout")
-    # images draw in channels-last order, so that the mask lies in memory as the fast kernels' results do; it depends on the shape alone
-    if channels:
-        kept = generator().random(x.shape[:2] + (1,) * (x.ndim - 2), np.float32) >= p
-    elif x.ndim == 4:
-        n, c, h, w = x.shape
-        kept = np.moveaxis(generator().random((n, h, w, c), np.float32) >= p, -1, 1)
-    else:
-        kept = generator().random(x.shape, np.float32) >= p
+    kept = uniform(x.shape[:2] + (1,) * (x.ndim - 2) if channels else x.shape) >= p
     scale = x.dtype.type(1 if not inverted else 0 if p == 1 else 1 / (1 - p))
     return _scaled(x, kept, scale), (kept, scale)
 

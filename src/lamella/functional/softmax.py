@@ -1,4 +1,4 @@
-"""softmax and log_softmax."""
+"""softmax, log_softmax, softmin and hardmax."""
 
 from __future__ import annotations
 
@@ -48,6 +48,29 @@ def _backward(saved: Any, g: np.ndarray, needs: tuple[bool, ...]) -> tuple[np.nd
     return (dx.astype(given, copy=False),)
 
 
+def _negative_forward(x: Any) -> tuple[np.ndarray, Any]:
+    return np.negative(operand(x, "softmin")), None
+
+
+def _negative_backward(saved: Any, g: np.ndarray, needs: tuple[bool, ...]) -> tuple[np.ndarray]:
+    return (np.negative(g),)
+
+
+def _hardmax_forward(x: Any, dim: int) -> tuple[np.ndarray, Any]:
+    x = operand(x, "hardmax")
+    if not x.size or not x.ndim:
+        return np.ones_like(x), None
+    out = np.zeros_like(x)
+    np.put_along_axis(out, np.expand_dims(x.argmax(dim), dim), 1, dim)
+    return out, None
+
+
+def _hardmax_backward(saved: Any, g: np.ndarray, needs: tuple[bool, ...]) -> tuple[np.ndarray]:
+    return (np.zeros_like(g),)
+
+
+_NEGATIVE = Operation("neg", _negative_forward, _negative_backward)
+_HARDMAX = Operation("hardmax", _hardmax_forward, _hardmax_backward)
 _SOFTMAX = Operation("softmax", _forward, _backward)
 _LOG_SOFTMAX = Operation("log_softmax", _forward, _backward)
 
@@ -126,6 +149,55 @@ def log_softmax(input: Any, dim: int | None = None, dtype: Any = None) -> Any:
     array([     0., -10000.])
     """
     return apply(_LOG_SOFTMAX, (as_operand(input),), "log_softmax", "log_forward", _dim("log_softmax", input, dim), dtype)
+
+
+def softmin(input: Any, dim: int | None = None, dtype: Any = None) -> Any:
+    """softmax(-x) along an axis.
+
+    Parameters
+    ----------
+    input : array or Tensor of float32 or float64, any shape
+    dim : int
+        The axis that sums to 1. Without it the axis is guessed as PyTorch does, with a warning.
+    dtype : dtype, optional
+        Convert the input first.
+
+    Returns
+    -------
+    array or Tensor of the same shape
+
+    Examples
+    --------
+    >>> softmin(np.array([0.0, 1e4]), dim=0)
+    array([1., 0.])
+    """
+    dim, x = _dim("softmin", input, dim), as_operand(input)
+    return softmax(apply(_NEGATIVE, (x,)), dim, dtype)
+
+
+def hardmax(input: Any, dim: int = -1) -> Any:
+    """1 at the first maximum along an axis, else 0: ONNX's Hardmax. Its gradient is 0.
+
+    Parameters
+    ----------
+    input : array or Tensor of float32 or float64, any shape
+    dim : int
+
+    Returns
+    -------
+    array or Tensor of the same shape
+
+    Notes
+    -----
+    NaN counts as the largest number, as in NumPy's argmax.
+
+    Examples
+    --------
+    >>> hardmax(np.array([[1.0, 3.0, 3.0], [2.0, 1.0, 0.0]]))
+    array([[0., 1., 0.],
+           [1., 0., 0.]])
+    """
+    return apply(_HARDMAX, (as_operand(input),), _dim("hardmax", input, dim))
 
 
 def as_operand(x: Any) -> Any:

@@ -1,6 +1,6 @@
 from lamella import functional as functional
 from lamella.nn import init, utils
-from lamella.nn.activation import GELU, LeakyReLU, LogSoftmax, ReLU, Sigmoid, Softmax, Tanh
+from lamella.nn.activation import GELU, Hardmax, LeakyReLU, LogSoftmax, ReLU, Sigmoid, Softmax, Softmax2d, Softmin, Tanh
 from lamella.nn.batchnorm import BatchNorm1d, BatchNorm2d, BatchNorm3d
 from lamella.nn.container import ModuleList, Sequential
 from lamella.nn.conv import Conv1d, Conv2d, Conv3d, ConvTranspose1d, ConvTranspose2d
@@ -36,12 +36,16 @@ from lamella.nn.padding import (
     ZeroPad2d,
     ZeroPad3d,
 )
+from lamella.nn.parametric import PReLU, RReLU
 from lamella.nn.perceptron import Perceptron, PerceptronReport, Step
+from lamella.nn.piecewise import Hardshrink, Hardsigmoid, Hardswish, Hardtanh, ReLU6, Softshrink, Threshold
 from lamella.nn.pooling import AdaptiveAvgPool2d, AdaptiveMaxPool2d, AvgPool2d, LPPool2d, MaxPool2d
 from lamella.nn.pooling1d import AdaptiveAvgPool1d, AdaptiveMaxPool1d, AvgPool1d, LPPool1d, MaxPool1d, MaxUnpool1d, MaxUnpool2d
 from lamella.nn.recurrent import GRU, LSTM, RNN, GRUCell, LSTMCell, RNNCell
 from lamella.nn.regularization import RegularizedLoss
 from lamella.nn.resize import PixelShuffle, PixelUnshuffle, Upsample
+from lamella.nn.self_normalizing import AlphaDropout, FeatureAlphaDropout
+from lamella.nn.smooth import CELU, ELU, SELU, LogSigmoid, Mish, SiLU, Softplus, Softsign, Swish, Tanhshrink
 
 __all__ = [
     "AdaptiveAvgPool1d",
