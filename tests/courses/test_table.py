@@ -35,9 +35,6 @@ NUMBERS = [f"{letter}-{n:0{digits}}" for letter, digits, first, last in SECTIONS
 
 # fmt: off
 MISSING = {
-    # activations
-    "A-020", "A-021", "A-022", "A-023", "A-024", "A-025", "A-026", "A-027", "A-028", "A-029",
-    "A-030", "A-031", "A-032", "A-033", "A-034", "A-035", "A-037",
     # regularisation and generalisation
     "A-140",
     # data

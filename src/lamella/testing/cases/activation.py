@@ -25,7 +25,7 @@ _OUTPUTS: dict[str, Any] = {
     "sigmoid": lambda x: 1 / (1 + np.exp(-x)),
     "tanh": np.tanh,
     "exp": np.exp,
-    "hardtanh": lambda x: np.clip(x, *PARAMETERS["hardtanh"]),
+    "hardtanh": lambda x: np.clip(x, -1.0, 2.0),
 }
 _SUMS = {"gelu", "gelu_tanh", "swish", "mish", "hardswish"}  # whose values or derivatives are a difference of larger ones somewhere
 
