@@ -212,4 +212,14 @@ def math_of(dtype, registers=0):
         d = exp_poly((g - n * high) - n * low) * power + (power - one)
         return bits.copysign(bits.magnitude(d), x)
 
-    return namespace(f"math_{bits.__name__}", exp=exp, expm1=expm1, log=log, sigmoid=sigmoid, softplus=softplus, tanh=tanh, erf=erf, magnitude=bits.magnitude)
+    return namespace(
+        f"math_{bits.__name__}",
+        exp=exp,
+        expm1=expm1,
+        log=log,
+        sigmoid=sigmoid,
+        softplus=softplus,
+        tanh=tanh,
+        erf=erf,
+        magnitude=bits.magnitude,
+    )

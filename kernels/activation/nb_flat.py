@@ -9,7 +9,6 @@ Cost     one read and one write per element (backward: two reads)
 
 from functools import cache, lru_cache
 
-import numpy as np
 from lamella.kernels._common.nb import Argument, Stage, doubles, inline, ints, program, task
 from lamella.kernels._common.nb_math import math_of
 from lamella.kernels._common.nb_simd import maximum, minimum, select, simd
