@@ -19,7 +19,7 @@ Rounding   with whole weights all sums are exact, so that every implementation, 
 |---|---|---|
 | ref | all windows at once, in NumPy | the formula |
 | cy_blocks | sixteen neighbouring windows in registers, those left alone one by one | default |
-| nb_windows | one by one | numba |
+| nb_blocks | the same | numba |
 """
 
 from lamella.kernels import implementations

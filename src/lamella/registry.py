@@ -101,7 +101,7 @@ OPERATIONS: dict[str, Operation] = {
         {
             "forward": "sum squared tilted rectangles weights slanted nodes thresholds leaves trees stages limits | reached score",
         },
-        rows("cy_blocks", "nb_windows", "ref"),
+        rows("cy_blocks", "nb_blocks", "ref"),
     ),
     "conv2d": Operation(
         {"forward": "x w b | out", "backward_input": "g w | dx", "backward_weight": "x g | dw db"},
