@@ -18,19 +18,24 @@ IMPLEMENTATIONS = [row.name for row in OPERATIONS["conv2d"].implementations if "
 LAYERS = [(64, 56), (128, 28), (256, 14), (512, 7), (64, 32), (128, 16), (256, 8), (512, 4)]
 
 
-def layer(mb, channels, side, dtype=F32, *more):
-    return Conv2dProblem.of((mb, channels, side, side), (channels, channels, 3, 3), dtype, False, (1, 1), (1, 1), *more)
+def layer(mb, channels, side, dtype=F32, *more, k=3):
+    return Conv2dProblem.of((mb, channels, side, side), (channels, channels, k, k), dtype, False, (1, 1), (k // 2, k // 2), *more)
+
+
+def width(name):
+    return 5 if name.endswith("rows") else 3
 
 
 @pytest.mark.parametrize("name", IMPLEMENTATIONS)
 @pytest.mark.parametrize("pass_", ["forward", "backward_input", "backward_weight"])
-def test_accuracy_at_512_channels(name, pass_):
+def test_accuracy_at_many_channels(name, pass_):
     results = {}
-    p64 = layer(2, 512, 7, F64)
+    channels = 256 if width(name) == 5 else 512  # of more, transformed weights in float64 are too large
+    p64 = layer(2, channels, 7, F64, k=width(name))
     inputs, _ = ROWS["conv2d"].make(p64, pass_, np.random.default_rng(0), False)
     inputs = [None if x is None else x.astype(F32).astype(F64) for x in inputs]
     for dtype, implementation in ((F64, "cy_direct"), (F64, name), (F32, name)):
-        p = layer(2, 512, 7, dtype)
+        p = layer(2, channels, 7, dtype, k=width(name))
         _, outputs = ROWS["conv2d"].make(p, pass_, np.random.default_rng(0), False)
         arrays = [None if x is None else channels_last(x.astype(dtype)) if x.shape != p.w_shape else x.astype(dtype) for x in inputs]
         find("conv2d", pass_, implementation, p)(p, *arrays, *outputs)
@@ -38,7 +43,7 @@ def test_accuracy_at_512_channels(name, pass_):
     exact = results[F64, "cy_direct"]
     largest = np.abs(exact).max()
     assert np.abs(results[F64, name] - exact).max() <= 1e-13 * largest
-    assert np.abs(results[F32, name] - exact).max() <= (1e-5 if name.endswith("f2") else 2e-5) * largest
+    assert np.abs(results[F32, name] - exact).max() <= (2e-5 if name.endswith("f4") else 1e-5) * largest
 
 
 @pytest.mark.parametrize("name", IMPLEMENTATIONS)
@@ -46,7 +51,7 @@ def test_accuracy_at_512_channels(name, pass_):
 def test_scratch_stays_small(name, mb):
     module = kernels.load("conv2d", name)
     for channels, side in LAYERS:
-        p = layer(mb, channels, side)
+        p = layer(mb, channels, side, k=width(name))
         for pass_ in OPERATIONS["conv2d"].passes:
             shared, per_thread = module.scratch(pass_, p)
             of_weights = module.transformed(pass_, p)
@@ -58,6 +63,8 @@ def test_winograd_is_chosen_for_many_channels_and_not_for_few():
     for channels, side in LAYERS:
         for pass_ in OPERATIONS["conv2d"].passes:
             assert "winograd" in select("conv2d", pass_, layer(8, channels, side)).name
+    for pass_ in OPERATIONS["conv2d"].passes:
+        assert select("conv2d", pass_, layer(64, 16, 14, k=5)).name == "cy_winograd_rows"
     for channels in (1, 3, 8, 16):
         assert "winograd" not in select("conv2d", "forward", layer(8, channels, 32)).name
 
@@ -81,13 +88,14 @@ def test_winograd_can_be_refused():
     assert "winograd" in select("conv2d", "forward", p).name
 
 
-@pytest.mark.parametrize("algorithm", ["winograd_f2", "winograd_f4"])
+@pytest.mark.parametrize("algorithm", ["winograd_f2", "winograd_f4", "winograd_rows"])
 def test_algorithm_names_a_winograd(algorithm):
-    x, w = np.ones((2, 3, 9, 9)), np.ones((4, 3, 3, 3))
+    k = width(algorithm)
+    x, w = np.ones((2, 3, 9, 9)), np.ones((4, 3, k, k))
     expected = F.conv2d(x, w, padding=1, algorithm="direct")
     np.testing.assert_allclose(F.conv2d(x, w, padding=1, algorithm=algorithm), expected, rtol=1e-13)
     with pytest.raises(ValueError, match=f"algorithm='{algorithm}' .* does not apply"):
         F.conv2d(x, w, stride=2, algorithm=algorithm)
-    module = nn.Conv2d(3, 4, 3, padding=1, algorithm=algorithm)
+    module = nn.Conv2d(3, 4, k, padding=k // 2, algorithm=algorithm)
     assert algorithm in repr(module)
     assert module(lamella.ones(1, 3, 5, 5)).shape == (1, 4, 5, 5)

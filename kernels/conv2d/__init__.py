@@ -22,10 +22,13 @@ of (v, u), each with the taps that hit it: no multiplication by inserted zeros.
 | cy_lanes | images or pixels are the lanes | up to 16 channels; gradients of up to 4 |
 | cy_depthwise | channels are the lanes | groups = channels in = channels out |
 | cy_depthwise3x3 | the same in place, a tile of pixels by a register | 3 x 3, stride 1 or 2 |
+| nb_depthwise | as cy_depthwise3x3, for every filter | numba |
+| cy_single | lanes are the channels on the other side, two pixels of few; memory in place | 1 channel in, 5 to 64 out |
 | nb_depthwise | as cy_depthwise, in place | numba |
 | nb_depthwise3x3 | the same as cy_depthwise3x3 | numba |
 | cy_winograd_f2 | 3 x 3 at step 1, dilated or not: 16 products for 4 pixels | many channels, few pixels |
 | cy_winograd_f4 | the same: 36 products for 16 pixels | 32 channels and more |
+| cy_winograd_rows | filters 5 wide at step 1: 8 products for 4 pixels of a row | 6 channels and more |
 | nb_direct | the same as cy_direct | numba |
 | nb_grouped | as cy_grouped, a permutation per run of taps | numba |
 | nb_im2col | the same as cy_im2col, packed in rows | numba |

@@ -595,7 +595,7 @@ cdef i64 private_bytes(Lanes *d) noexcept nogil:
 cdef void fill_tables(Lanes *d, bint weight) noexcept nogil:
     cdef Gather *v = &d.v
     cdef i64 width = LM_VB // d.item
-    cdef i64 tap, c, y, x, p, r, q
+    cdef i64 tap, c, y, x, p, r, q, first
     for r in range(v.rows):
         d.k_first[r] = 0
         d.k_behind[r] = v.k
@@ -608,11 +608,12 @@ cdef void fill_tables(Lanes *d, bint weight) noexcept nogil:
     for tap in range(v.taps):
         y = v.ty[tap] - v.y_low
         x = v.tx[tap] - v.x_low
+        if d.images:
+            first = (y * d.wide + x) * v.channels * width
+        else:
+            first = (y % v.sy * v.sx + x % v.sx) * v.channels * d.plane + y // v.sy * d.pitch + x // v.sx
         for c in range(v.depth):
-            if d.images:
-                d.ao[tap * v.depth + c] = ((y * d.wide + x) * v.channels + c) * width
-            else:
-                d.ao[tap * v.depth + c] = ((y % v.sy * v.sx + x % v.sx) * v.channels + c) * d.plane + y // v.sy * d.pitch + x // v.sx
+            d.ao[tap * v.depth + c] = first + c * (width if d.images else d.plane)
     if d.images or weight:
         p = 0
         for r in range(v.band_rows):

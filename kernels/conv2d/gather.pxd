@@ -72,6 +72,11 @@ cdef inline i64 aligned(i64 nbytes) noexcept nogil:
     return ceil_div(nbytes, 128) * 128
 
 
+cdef inline i64 odd_lines(i64 elements, i64 item) noexcept nogil:
+    """At least so many elements, in an odd number of cache lines: neighbours do not share the sets of L1."""
+    return (ceil_div(elements * item, 64) | 1) * 64 // item
+
+
 cdef inline Epilogue epilogue(const i64 *p, double slope, const char *bias) noexcept nogil:
     """What the forward pass does to a sum: act(sum + bias), for the first channel."""
     cdef Epilogue e = plain()

@@ -10,7 +10,7 @@ from lamella.kernels._common.simd cimport (
 from lamella.kernels._common.tile cimport BIAS_COLUMN, Epilogue, finish, plain, tile_run
 from lamella.kernels._common.transpose cimport square
 from lamella.kernels._common.types cimport i64, real
-from lamella.kernels.conv2d.gather cimport DH, DW, IC, IH, IW, MB, OC, OH, OW, PH, PW, aligned, ceil_div, epilogue
+from lamella.kernels.conv2d.gather cimport DH, DW, IC, IH, IW, MB, OC, OH, OW, PH, PW, aligned, ceil_div, epilogue, odd_lines
 from lamella.kernels.conv2d.panels cimport add_pixels
 
 cnp.import_array()
@@ -598,11 +598,6 @@ cdef void bias_f64(void *d, i64 task, i64 slot) noexcept nogil:
 
 
 # Planning
-
-cdef inline i64 odd_lines(i64 elements, i64 item) noexcept nogil:
-    """At least so many elements, in an odd number of cache lines: neighbours do not share the sets of L1."""
-    return (ceil_div(elements * item, 64) | 1) * 64 // item
-
 
 cdef void geometry(Winograd *d, const i64 *p, bint double_precision, bint backward_input) noexcept nogil:
     memset(d, 0, sizeof(Winograd))

@@ -146,10 +146,29 @@ def conv2d_lanes(pass_: str, p: Conv2dProblem, isa: str) -> float:
     fma = rows * columns * depth * channels / (2 * lanes)
     moved = p.mb * (p.ic * p.ih * p.iw + p.oc * p.oh * p.ow)
     gap = -(-columns // lanes) * lanes / columns if pass_ == "backward_weight" else (columns + p.dw * (p.kw - 1)) / columns
-    cycles = share * (0.72 * fma + 0.15 * moved) + (1 - share) * (0.88 * gap * fma + 0.72 * moved)
+    alone = 2.2 if channels == 1 else 1.0  # a tile of one row: a load for every product
+    cycles = alone * (share * 0.72 + (1 - share) * 1.2 * gap) * fma + (share * 0.15 + (1 - share) * 1.5) * moved + 4 * depth * channels
     if pass_ == "backward_weight":
         return cycles + 0.5 * fma + 16 * depth * channels
     return cycles
+
+
+def single_channel(p: Conv2dProblem) -> bool:
+    """Images of one channel, as many on the other side as fill half a register, filters 3 or 5 wide at every pixel."""
+    return (p.ic, p.sh, p.sw, p.dh, p.dw) == (1, 1, 1, 1, 1) and 5 <= p.oc <= 64 and p.kw in (3, 5)
+
+
+def conv2d_single(pass_: str, p: Conv2dProblem, isa: str) -> float:
+    """A register holds up to `lanes` channels of a pixel, or half as many of two; what is stored is permuted, or its lanes are added up.
+
+    On the scale of conv2d_lanes, which it competes with.
+    """
+    lanes = TILES[isa][2] // p.dtype.itemsize
+    pixels = 2 if lanes == 16 and p.oc <= 8 else 1
+    rows, columns = (p.ih, p.iw) if pass_ == "backward_input" else (p.oh, p.ow)
+    registers = p.mb * rows * -(-columns // pixels) * -(-p.oc // lanes)
+    each = {"forward": 3.3, "backward_input": 6 if pixels == 1 else 9.5, "backward_weight": 2}[pass_]
+    return registers * (0.32 * p.kh * p.kw + each)
 
 
 def winograd_applies(p: Conv2dProblem) -> bool:
@@ -185,3 +204,24 @@ def conv2d_winograd_f2(pass_: str, p: Conv2dProblem, isa: str) -> float:
 def conv2d_winograd_f4(pass_: str, p: Conv2dProblem, isa: str) -> float:
     """36 products for 16 pixels."""
     return _winograd(pass_, p, isa, 4)
+
+
+def winograd_rows_apply(p: Conv2dProblem) -> bool:
+    """A filter 5 wide at every pixel, in one group."""
+    return (p.kw, p.sh, p.sw, p.dh, p.dw, p.groups) == (5, 1, 1, 1, 1, 1)
+
+
+def conv2d_winograd_rows(pass_: str, p: Conv2dProblem, isa: str) -> float:
+    """8 products for 4 pixels of a row, and per register of channels the transforms of a tile (memory included) and of a filter."""
+    rows, columns, depth, channels = (p.ih, p.iw, p.oc, p.ic) if pass_ == "backward_input" else (p.oh, p.ow, p.ic, p.oc)
+    tiles = p.mb * rows * -(-columns // 4)
+    mr = TILES[isa][0]
+    panels, nv = _registers(p, channels, isa)
+    lanes = TILES[isa][2] // p.dtype.itemsize
+    transforms = 8 * tiles * (-(-depth // lanes) * (1 + (p.kh - 1) / rows) + -(-channels // lanes))
+    filters = depth * -(-channels // lanes) * (100 + 30 * p.kh)
+    if pass_ == "backward_weight":
+        calls = p.kh * -(-depth // mr)
+        return 8 * panels * calls * tiles * tile_cycles(-(-depth // -(-depth // mr)), nv) * 1.05 + transforms + filters
+    calls = -(-tiles // mr)
+    return 8 * panels * calls * (p.kh * depth * tile_cycles(min(mr, tiles), nv) + 60) + transforms + filters

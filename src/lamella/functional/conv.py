@@ -92,11 +92,11 @@ def conv2d(
         Divides both channel numbers; group g of the outputs sees only group g of the inputs.
     activation : {"none", "relu", "leaky_relu", "sigmoid", "tanh"}
         Applied before the output is stored. The slope of leaky_relu is 0.01.
-    algorithm : {"auto", "direct", "im2col", "depthwise", "winograd_f2", "winograd_f4", "ref"}
+    algorithm : {"auto", "direct", "im2col", "depthwise", "winograd_f2", "winograd_f4", "winograd_rows", "ref"}
         "auto" ranks those that apply by a cost model of shapes and instruction set. The others force one, in every pass
         (the backend "reference" computes all of them by the formula). The Winograd algorithms, for 3 x 3 filters at stride 1, multiply
-        2.25 and 4 times less and round more: up to 1e-5 and 2e-5 of the largest output in float32; `lamella.allow_winograd(False)`
-        keeps "auto" from them.
+        2.25 and 4 times less and round more: up to 1e-5 and 2e-5 of the largest output in float32; winograd_rows, for filters 5 wide at stride 1,
+        multiplies 2.5 times less, at 5e-6. `lamella.allow_winograd(False)` keeps "auto" from them.
 
     Returns
     -------

@@ -129,6 +129,10 @@ ROW = Row(
         _case(1, 5, 7, 20, 18, padding=(0, 1), dilation=(1, 2)),
         _case(1, 150, 4, 4, 45, (3, 3), (2, 2), (1, 1), activation="relu"),
         _case(2, 38, 4, 5, 90, (2, 5), padding=(1, 2), groups=2, bias=False),
+        _case(2, 17, 9, 11, 33, (5, 5), padding=(2, 1), activation="relu"),
+        _case(2, 1, 9, 13, 37, (4, 3), padding=(1, 3), activation="leaky_relu"),
+        _case(3, 1, 31, 17, 7, (3, 5), activation="relu"),
+        _case(1, 3, 7, 6, 40, (3, 5), padding=(1, 6), bias=False),
         _case(1, 515, 3, 5, 29, (1, 1), (2, 2), (1, 0), activation="tanh"),
     ],
     _make,
@@ -160,5 +164,5 @@ ROW = Row(
         "dilated-64ch-b8": _case(8, 64, 28, 28, 64, padding=(2, 2), dilation=(2, 2), bias=False),
     },
     _adjoint,
-    {"winograd_f2": 2.0, "winograd_f4": 4.0},
+    {"winograd_f2": 2.0, "winograd_f4": 4.0, "winograd_rows": 2.0},
 )
