@@ -22,7 +22,6 @@ of (v, u), each with the taps that hit it: no multiplication by inserted zeros.
 | cy_lanes | images or pixels are the lanes | up to 16 channels; gradients of up to 4 |
 | cy_depthwise | channels are the lanes | groups = channels in = channels out |
 | cy_depthwise3x3 | the same in place, a tile of pixels by a register | 3 x 3, stride 1 or 2 |
-| nb_depthwise | as cy_depthwise3x3, for every filter | numba |
 | cy_single | lanes are the channels on the other side, two pixels of few; memory in place | 1 channel in, 5 to 64 out |
 | nb_depthwise | as cy_depthwise, in place | numba |
 | nb_depthwise3x3 | the same as cy_depthwise3x3 | numba |
