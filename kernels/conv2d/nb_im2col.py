@@ -29,19 +29,20 @@ from lamella.kernels._common.nb_tile import MR, call
 
 # isort: off
 from lamella.kernels.conv2d._nb_gather import (
-    ACT, BIAS, BLOCK_PANELS, BLOCKS, BUFFER, BUFFER_BYTES, CHANNELS, COLUMNS, DB, DEPTH, DST, DST_COLUMN, DST_FIRST, DST_IMAGE, DST_ROW, DW,
-    GROUPS, HEIGHT, K, N, NR, OWN, PANELS, PARTS, PRIVATES, RATE, ROWS, RUN_TAPS, SLOPE, SRC, SX, SY, TX, TY, W, WIDTH, WP, ZERO,
+    ACT, BIAS, BLOCK_PANELS, BLOCKS, BUFFER, BUFFER_BYTES, CHANNELS, CHUNKS, COLUMNS, DB, DEPTH, DST, DST_COLUMN, DST_FIRST, DST_IMAGE, DST_ROW, DW,
+    GROUPS, HEIGHT, K, N, NR, OWN, PANELS, PARTS, PRIVATE, PRIVATES, RATE, ROWS, RUN_TAPS, SLOPE, SRC, SX, SY, TX, TY, W, WIDTH, WP, ZERO,
     activating, add_pixels, aligned, backward_gathers, ceil_div, forward_gather, pack_weights, sum_private, tile_of,
 )  # fmt: skip
 # isort: on
 
 BLOCK = 192 * 1024  # bytes of packed pixels per task
 PANELS_AT_ONCE = 8  # times mr pixels per task at most
-RANGE = 768  # values of l per task of backward_weight
-PIXELS = 96  # pixels packed at a time in backward_weight: with RANGE, 288 KiB
+PIXELS = 512  # pixels of a block of backward_weight at most
+WEIGHT_BLOCK = 320 * 1024  # its bytes: with a panel of weights, inside L2
+UNITS = 16  # tasks of backward_weight wanted at least
 
 # words of the context
-COUNT, BLOCK_PIXELS, PITCH, CONTIGUOUS, RANGES, SPAN = range(OWN, OWN + 6)
+COUNT, BLOCK_PIXELS, PITCH, CONTIGUOUS, RANGES, SPAN, SHARES = range(OWN, OWN + 7)
 
 
 def pitch(values, item):
@@ -136,7 +137,7 @@ def block_task(dtype):
 
 @cache
 def chunk_task(dtype):
-    """The private dw of a chunk of pixels, for a range of l and a block of panels."""
+    """The private dw of a chunk of pixels, for a part of the ranges and a block of panels."""
     array, item = floats_of(dtype), dtype.itemsize
     zero = dtype.type(0)
     pack_rows = packing(dtype)
@@ -145,39 +146,45 @@ def chunk_task(dtype):
     def chunk(ctx, task, slot):
         c = ints(ctx)
         nr, k, step, panels, zeros, by_column = c[NR], c[K], c[PITCH], c[PANELS], c[ZERO], c[DST_COLUMN]
-        number = task // (c[RANGES] * c[BLOCKS])
-        l0 = task // c[BLOCKS] % c[RANGES] * c[SPAN]
-        l1 = min(l0 + c[SPAN], k)
+        number = task // (c[SHARES] * c[BLOCKS])
+        share = task // c[BLOCKS] % c[SHARES]
+        first_range, behind_range = share * c[RANGES] // c[SHARES], (share + 1) * c[RANGES] // c[SHARES]
+        low, high = first_range * c[SPAN], min(behind_range * c[SPAN], k)
         first = task % c[BLOCKS] * c[BLOCK_PANELS]
         behind = min(first + c[BLOCK_PANELS], c[GROUPS] * panels)
-        tiles = (l1 - l0 + MR - 1) // MR
-        mr = (l1 - l0 + tiles - 1) // tiles
         size = (k + 1) * nr
         ap = c[BUFFER] + slot * c[BUFFER_BYTES]
         private = c[PRIVATES] + number * c[GROUPS] * panels * size * item
-        for both in range(first, behind):
+        start, end = number * c[COUNT] // c[PARTS], (number + 1) * c[COUNT] // c[PARTS]
+        for both in range(first, behind):  # the first block of pixels stores its sums, but for those of db
             sums = array(private + both * size * item)
-            for i in range(l0 * nr, size if l1 == k else l1 * nr):
+            for i in range(low * nr if start == end else high * nr, size if high == k else high * nr):
                 sums[i] = zero
-        end = (number + 1) * c[COUNT] // c[PARTS]
-        for pixel in range(number * c[COUNT] // c[PARTS], end, PIXELS):
-            count = min(PIXELS, end - pixel)
-            packed = -1
-            for both in range(first, behind):
-                group, panel = both // panels, both % panels
-                if group != packed:
+        for pixel in range(start, end, c[BLOCK_PIXELS]):
+            count = min(c[BLOCK_PIXELS], end - pixel)
+            both = first
+            while both < behind:  # the panels of a group read the same block
+                group = both // panels
+                behind_group = min(behind, (group + 1) * panels)
+                for l0 in range(low, high, c[SPAN]):
+                    l1 = min(l0 + c[SPAN], k)
+                    tiles = (l1 - l0 + MR - 1) // MR
+                    mr = (l1 - l0 + tiles - 1) // tiles
                     pack_rows(c, pixel, count, group, l0, l1, array(ap))
-                    packed = group
-                last = panel + 1 == panels
-                n = min(nr, c[N] - panel * nr)
-                g = c[DST] + (pixel * by_column + group * c[N] + panel * nr) * item
-                sums = private + both * size * item
-                for i in range(l0, l1, mr):
-                    to = sums + i * nr * item
-                    tile = tile_of(c, last, min(mr, l1 - i))
-                    call(tile, 1, zeros, zeros, count, ap + (i - l0) * item, 1, step, g, by_column, n, to, nr, to, nr)
-                if c[DB] != 0 and l1 == k:
-                    add_pixels(c, last, n, g, 1, zeros, zeros, count, sums + k * nr * item)
+                    for panel in range(both, behind_group):
+                        last = panel + 1 == (group + 1) * panels
+                        n = min(nr, c[N] - panel % panels * nr)
+                        g = c[DST] + (pixel * by_column + group * c[N] + panel % panels * nr) * item
+                        sums = private + panel * size * item
+                        for i in range(l0, l1, mr):
+                            to = sums + i * nr * item
+                            call(
+                                tile_of(c, last, min(mr, l1 - i)), 1, zeros, zeros, count, ap + (i - l0) * item, 1, step, g, by_column, n, to, nr,
+                                0 if pixel == start else to, nr,
+                            )  # fmt: skip
+                        if c[DB] != 0 and l1 == k:
+                            add_pixels(c, last, n, g, 1, zeros, zeros, count, sums + k * nr * item)
+                both = behind_group
 
     return chunk
 
@@ -188,14 +195,21 @@ class Plan:
     def __init__(self, v, backward_weight):
         self.v, self.count = v, v.mb * v.rows * v.columns
         contiguous = v.dst_row == v.dst_column * v.columns and v.dst_image == v.dst_row * v.rows
-        ranges = ceil_div(v.k, RANGE)
-        span = ceil_div(v.k, max(ranges, 1))
-        step = pitch(span if backward_weight else v.k, v.item)
+        ranges = span = shares = 0
         work = v.flops / RATE[v.item]
         if backward_weight:
-            v.divide(ceil_div(self.count, PIXELS), ranges)
-            pixels = PIXELS
-            self.tasks, self.time = v.parts * ranges * v.blocks, work + 0.3 * self.count * v.k
+            pixels = max(1, min(PIXELS, self.count))
+            span = max(1, WEIGHT_BLOCK // (pixels * v.item * MR)) * MR
+            span = ceil_div(ceil_div(v.k, ceil_div(v.k, span)), MR) * MR
+            ranges = ceil_div(v.k, span)
+            step = (span * v.item // 64 + 1 | 1) * 64 // v.item
+            panels = v.groups * v.panels
+            v.parts = max(1, min(CHUNKS, self.count // PIXELS, PRIVATE // (panels * (v.k + 1) * v.nr * v.item)))
+            wanted = ceil_div(UNITS, v.parts)
+            shares = min(ranges, wanted)
+            v.block_panels = ceil_div(panels, min(panels, ceil_div(wanted, shares)))
+            v.blocks = ceil_div(panels, v.block_panels)
+            self.tasks, self.time = v.parts * shares * v.blocks, work + 0.1 * self.count * v.k
             self.shared, self.buffer_bytes = v.private_bytes, aligned(pixels * step * v.item)
             heights = {1}
             for length in {span, v.k - (ranges - 1) * span}:
@@ -203,13 +217,14 @@ class Plan:
                 heights |= {mr, length % mr or mr}
             v.need_tiles(heights, masked=True)
         else:
+            step = pitch(v.k, v.item)
             blocks = min(PANELS_AT_ONCE, BLOCK // max(step * MR * v.item, 1), self.count // (16 * MR))
             pixels = max(1, blocks) * MR
             self.tasks, self.time = ceil_div(self.count, pixels), work + 0.5 * self.count * v.groups * v.k
             self.shared, self.buffer_bytes = v.packed_bytes, aligned((pixels * step + MR * v.nr) * v.item)
             heights = {MR if self.count >= MR else self.count, self.count % MR or MR} - {0}
             v.need_tiles(heights, narrow=contiguous)
-        self.words = v.template(self.buffer_bytes, self.count, pixels, step, contiguous, ranges, span)
+        self.words = v.template(self.buffer_bytes, self.count, pixels, step, contiguous, ranges, span, shares)
 
 
 def _program(plan, pass_, shared):
