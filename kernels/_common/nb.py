@@ -33,6 +33,7 @@ from types import BuiltinFunctionType, FunctionType, ModuleType
 
 import numpy as np
 from lamella.kernels import ISA
+from lamella.kernels._common.nb_simd import opaque, operation
 from lamella.kernels._common.program import Program
 from llvmlite import ir
 from numba import carray, njit, types
@@ -149,15 +150,8 @@ def word(typingctx, address):
     return types.int64(types.int64), codegen
 
 
-@intrinsic
-def unknown(typingctx, value):
-    """An int64 whose value LLVM does not see: a loop that steps by unknown(1) is not unrolled, which suits loops of a few turns."""
-
-    def codegen(context, builder, signature, args):
-        kind = args[0].type
-        return builder.asm(ir.FunctionType(kind, [kind]), "", "=r,0", args, False)
-
-    return types.int64(types.int64), codegen
+# An int64 whose value LLVM does not see: a loop that steps by unknown(1) is not unrolled, which suits loops of a few turns.
+unknown = operation(types.int64, (types.int64,), opaque)
 
 
 @cache

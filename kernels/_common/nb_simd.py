@@ -238,17 +238,20 @@ def operation(result, arguments, code):
     return intrinsic(takes[len(arguments)])
 
 
-def _prefetch(write, locality):
-    numbers = [ir.Constant(_I32, value) for value in (write, locality, 1)]
-
-    def code(b, address):
-        pointer = b.inttoptr(address, ir.IntType(8).as_pointer())
-        b.call(declare(b, "llvm.prefetch.p0", ir.VoidType(), [pointer.type, _I32, _I32, _I32]), [pointer, *numbers])
-
-    return operation(None, (types.int64,), code)
+def prefetch(builder, address, write=False, locality=3):
+    """Fetch the line at an address: into L1, or with locality 2 into L2."""
+    pointer = builder.inttoptr(address, ir.IntType(8).as_pointer())
+    numbers = [ir.Constant(_I32, value) for value in (int(write), locality, 1)]
+    builder.call(declare(builder, "llvm.prefetch.p0", ir.VoidType(), [pointer.type, _I32, _I32, _I32]), [pointer, *numbers])
 
 
-prefetch_l2, prefetch_write = _prefetch(0, 2), _prefetch(1, 3)  # of the line at an address
+def opaque(builder, value):
+    """The same int64, though LLVM does not know it: what is computed from it is not merged with anything else."""
+    return builder.asm(ir.FunctionType(value.type, [value.type]), "", "=r,0", [value], False)
+
+
+prefetch_l2 = operation(None, (types.int64,), lambda b, address: prefetch(b, address, locality=2))
+prefetch_write = operation(None, (types.int64,), lambda b, address: prefetch(b, address, write=True))
 
 
 def namespace(name, **members):
@@ -294,6 +297,11 @@ def _square(vector, partial):
     steps = [ir.Constant(ir.IntType(64), i) for i in range(count)]
 
     def code(b, src, ld_src, dst, ld_dst, m=None, n=None):
+        def line(base, i, lines, ld):
+            """Of a line that is not there, the first one: masked, too, but a fault suppressed costs a thousand cycles."""
+            there = b.select(b.icmp_signed("<", i, lines), i, ir.Constant(ir.IntType(64), 0)) if partial else i
+            return b.add(base, b.mul(there, ld))
+
         def masks(lines, inside):
             """The first `inside` lanes, of as many lines."""
             if not partial:
@@ -301,9 +309,9 @@ def _square(vector, partial):
             none = ir.Constant(ir.IntType(64), 0)
             return [first(b, b.select(b.icmp_signed("<", i, lines), inside, none), count) for i in steps]
 
-        rows = [load(b, b.add(src, b.mul(i, ld_src)), vector, mask) for i, mask in zip(steps, masks(m, n))]
+        rows = [load(b, line(src, i, m, ld_src), vector, mask) for i, mask in zip(steps, masks(m, n))]
         for i, mask, column in zip(steps, masks(n, m), transposed(b, rows)):
-            store(b, column, b.add(dst, b.mul(i, ld_dst)), mask)
+            store(b, column, line(dst, i, n, ld_dst), mask)
 
     return operation(None, (types.int64,) * (6 if partial else 4), code)
 

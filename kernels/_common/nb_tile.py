@@ -26,7 +26,7 @@ from functools import cache
 import numpy as np
 from lamella.kernels import ISA
 from lamella.kernels._common.nb import compiled
-from lamella.kernels._common.nb_simd import VECTOR_BYTES, first, fma, lanes, load, splat, store
+from lamella.kernels._common.nb_simd import VECTOR_BYTES, first, fma, lanes, load, opaque, prefetch, splat, store
 from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
@@ -63,9 +63,14 @@ def _emit(builder, dtype, mr, nv, masked, narrow, packed, arguments):
     zero = ir.Constant(e.vector, [0.0] * e.lanes)
     i64 = lambda value: ir.Constant(_I64, value)  # noqa: E731
     item = e.dtype.itemsize
-    steps = [builder.mul(ars, i64(i * item)) for i in range(mr)]
+    # rows 0, 3, 6, .. have addresses of their own: row 3r + s is at bases[r] + s * ars, which is one address of the processor
+    each = mr if packed else 3
+    steps = [builder.mul(ars, i64(i % each * item)) for i in range(mr)]
     a_step, b_step = builder.mul(aks, i64(item)), builder.mul(bls, i64(item))
     masks = [first(builder, builder.sub(n, i64(j * e.lanes)), e.lanes) for j in range(nv)] if masked or narrow else None
+    for i in range(mr):  # wanted after the loop: time enough to come from afar
+        for j in range(nv):
+            prefetch(builder, builder.add(e.address(c, builder.mul(ldc, i64(i))), i64(j * VECTOR_BYTES)), True)
     entry = builder.block
     tap_head, tap_body, depth_head, depth_body, tap_next, done = (
         builder.append_basic_block(name) for name in ("tap_head", "tap_body", "depth_head", "depth_body", "tap_next", "done")
@@ -83,26 +88,28 @@ def _emit(builder, dtype, mr, nv, masked, narrow, packed, arguments):
     builder.position_at_end(tap_body)
     a0 = e.address(a, e.scalar(e.address(ao, q, 8), _I64))
     b0 = e.address(b, e.scalar(e.address(bo, q, 8), _I64))
+    starts = [e.address(a0, builder.mul(ars, i64(i))) for i in range(0, mr, each)]
     builder.branch(depth_head)
 
     builder.position_at_end(depth_head)
-    l, ap, bp = builder.phi(_I64), builder.phi(_I64), builder.phi(_I64)
+    l, bp, *now = (builder.phi(_I64) for _ in range(2 + len(starts)))
     inner = [builder.phi(e.vector) for _ in range(mr * nv)]
-    for phi, start in zip([l, ap, bp, *inner], [i64(0), a0, b0, *outer]):
+    for phi, start in zip([l, bp, *now, *inner], [i64(0), b0, *starts, *outer]):
         phi.add_incoming(start, tap_body)
     builder.cbranch(builder.icmp_signed("<", l, depth), depth_body, tap_next)
 
     builder.position_at_end(depth_body)
+    bases = [opaque(builder, base) for base in now]  # LLVM would keep the rows' distances from the first one, in memory
     rows = []
     for j in range(nv):
         at = builder.add(bp, i64(j * VECTOR_BYTES))
         rows.append(load(builder, at, e.vector, masks[j] if masked else None))
     summed = []
     for i in range(mr):
-        x = splat(builder, e.scalar(builder.add(ap, steps[i]), e.element), e.lanes)
+        x = splat(builder, e.scalar(builder.add(bases[i // each], steps[i]), e.element), e.lanes)
         summed += [fma(builder, x, rows[j], inner[i * nv + j]) for j in range(nv)]
-    step = [builder.add(l, i64(1)), builder.add(ap, a_step), builder.add(bp, b_step), *summed]
-    for phi, value in zip([l, ap, bp, *inner], step):
+    step = [builder.add(l, i64(1)), builder.add(bp, b_step), *(builder.add(base, a_step) for base in bases), *summed]
+    for phi, value in zip([l, bp, *now, *inner], step):
         phi.add_incoming(value, depth_body)
     builder.branch(depth_head)
 

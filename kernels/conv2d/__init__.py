@@ -31,7 +31,7 @@ of (v, u), each with the taps that hit it: no multiplication by inserted zeros.
 | nb_direct | the same as cy_direct | numba |
 | nb_grouped | as cy_grouped, a permutation per run of taps | numba |
 | nb_im2col | the same as cy_im2col, packed in rows | numba |
-| nb_lanes | as cy_lanes, images only | numba |
+| nb_lanes | the same as cy_lanes | numba |
 | nb_winograd_f2 | the same as cy_winograd_f2 | numba |
 | nb_winograd_f4 | the same as cy_winograd_f4 | numba |
 """

@@ -21,7 +21,7 @@ from functools import cache, lru_cache
 
 import numpy as np
 from lamella.kernels._common.nb import Argument, Stage, array_i64, compiled, doubles, floats_of, inline, ints, program, task
-from lamella.kernels._common.nb_simd import VECTOR_BYTES, declare, fma, load, simd, store
+from lamella.kernels._common.nb_simd import VECTOR_BYTES, declare, fma, load, prefetch, simd, store
 from lamella.kernels.conv2d.nb_depthwise import sum_task
 from llvmlite import ir
 from numba import types
@@ -69,13 +69,6 @@ def _within(b, low, u, high, there, otherwise):
     return b.select(inside, there, otherwise)
 
 
-def _prefetch(b, at):
-    pointer = b.inttoptr(at, ir.IntType(8).as_pointer())
-    kind = ir.IntType(32)
-    numbers = [ir.Constant(kind, value) for value in (0, 3, 1)]
-    b.call(declare(b, "llvm.prefetch.p0", ir.VoidType(), [pointer.type, kind, kind, kind]), [pointer, *numbers])
-
-
 def _emit_tile(b, dtype, rows, kh, kw, s, edge, arguments):
     x, (pixel, line, wp, bias, floor, c, row, column, stream, zeros, low, high) = arguments[:4], arguments[4:]
     vector, lines, across = _vector(dtype), kh + (rows - 1) * s, (WIDE - 1) * s + kw
@@ -86,7 +79,7 @@ def _emit_tile(b, dtype, rows, kh, kw, s, edge, arguments):
     for i in range(rows * s):  # what the next rows read first
         ahead = b.add(x[lines - 1], b.mul(line, _i64(i + 1)))
         for u in range(WIDE * s):
-            _prefetch(b, b.add(ahead, pixels[u]))
+            prefetch(b, b.add(ahead, pixels[u]))
     for i in range(lines):
         at = [b.add(x[i], b.mul(pixel, _i64(u))) for u in range(across)]
         if edge:
@@ -151,11 +144,11 @@ def _emit_gradients(b, dtype, s, edge, arguments):
     b.cbranch(b.icmp_signed("!=", far, _i64(0)), fetch, fetched)
     b.position_at_end(fetch)  # what the next row reads first
     for at in g_at:
-        _prefetch(b, b.add(at, g_line))
+        prefetch(b, b.add(at, g_line))
     for i in range(s):
         ahead = b.add(b.add(x[2], offset), b.mul(line, _i64(i + 1)))
         for u in range(WIDE * s):
-            _prefetch(b, b.add(ahead, pixels[u]))
+            prefetch(b, b.add(ahead, pixels[u]))
     b.branch(fetched)
     b.position_at_end(fetched)
     if edge:

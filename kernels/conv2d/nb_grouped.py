@@ -27,7 +27,7 @@ from functools import cache, lru_cache
 
 import numpy as np
 from lamella.kernels._common.nb import Argument, Stage, array_i64, compiled, doubles, floats_of, inline, ints, program, task
-from lamella.kernels._common.nb_simd import VECTOR_BYTES, first, fma, load, simd, store
+from lamella.kernels._common.nb_simd import VECTOR_BYTES, first, fma, load, opaque, simd, store
 from lamella.kernels._common.nb_tile import MR
 from llvmlite import ir
 from numba import types
@@ -65,11 +65,6 @@ def _spread(b, x, depth, channel):
     return b.shuffle_vector(x, ir.Constant(x.type, ir.Undefined), ir.Constant(ir.VectorType(ir.IntType(32), len(lanes)), lanes))
 
 
-def _again(b, address):
-    """The same address, though LLVM does not know it: what lies there is loaded again instead of kept in registers that others need."""
-    return b.asm(ir.FunctionType(_I64, [_I64]), "", "=r,0", [address], False)
-
-
 def _counted(b, count, starts, body):
     """A loop: `body(*values)` gives the values of the next turn. Returns those after the last one."""
     entry, head, inside, done = b.block, *(b.append_basic_block(name) for name in ("head", "inside", "done"))
@@ -95,8 +90,8 @@ def _emit_pixels(b, dtype, mr, depth, run, narrow, arguments):
     def body(offset, w, *sums):
         sums = list(sums)
         at = b.add(a, b.load(b.inttoptr(offset, _I64.as_pointer())))
-        for channel in range(depth):
-            at = _again(b, at)
+        for channel in range(depth):  # pixels are loaded again for each: there are not registers enough
+            at = opaque(b, at)
             weights = [load(b, b.add(w, _i64((channel * run + j) * VECTOR_BYTES)), vector) for j in range(run)]
             for u, there in enumerate(steps):
                 x = _spread(b, load(b, b.add(at, there), vector), depth, channel)

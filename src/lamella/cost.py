@@ -119,15 +119,6 @@ def conv2d_im2col(pass_: str, p: Conv2dProblem, isa: str) -> float:
     )
 
 
-def conv2d_lanes_of_images(pass_: str, p: Conv2dProblem, isa: str) -> float:
-    """Lanes are full whatever the channels, the last images' perhaps not; every value of source and result is transposed."""
-    rows, columns, depth, channels = _grid(pass_, p)
-    lanes = TILES[isa][2] // p.dtype.itemsize
-    empty = -(-p.mb // lanes) * lanes / max(p.mb, 1)
-    moved = p.mb * (p.ic * p.ih * p.iw + p.oc * p.oh * p.ow)
-    return (0.72 * rows * columns * depth * channels / (2 * lanes) + 0.15 * moved) * empty
-
-
 def few_channels(p: Conv2dProblem) -> bool:
     """Few on both sides, or so few on one that a register of them is nearly empty."""
     low, high = sorted((p.ic, p.oc))

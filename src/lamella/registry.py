@@ -122,7 +122,7 @@ OPERATIONS: dict[str, Operation] = {
             Implementation("nb_direct", cost=cost.conv2d_direct),
             Implementation("nb_grouped", accepts=lambda p: cost.fills_lanes(p, ISA, most=8), cost=cost.conv2d_grouped),
             Implementation("nb_im2col", cost=cost.conv2d_im2col),
-            Implementation("nb_lanes", accepts=lambda p: p.groups == 1 and max(p.ic, p.oc) <= 16, cost=cost.conv2d_lanes_of_images),
+            Implementation("nb_lanes", accepts=cost.few_channels, cost=cost.conv2d_lanes),
             Implementation("nb_winograd_f2", accepts=cost.winograd_applies, cost=cost.conv2d_winograd_f2),
             Implementation("nb_winograd_f4", accepts=cost.winograd_applies, cost=cost.conv2d_winograd_f4),
             Implementation("ref"),
