@@ -6,9 +6,11 @@ from typing import Any
 
 import numpy as np
 
-from lamella.functional._broadcast import total
+from lamella.core import empty_like, select
+from lamella.functional._broadcast import arithmetic, total
 from lamella.functional.activation import forms_of, leaky_relu
-from lamella.layout import operand, same_dtype
+from lamella.layout import dense, like, operand, same_dtype
+from lamella.problems import ActivationProblem
 from lamella.random import uniform
 from lamella.tensor import Operation, apply
 
@@ -29,26 +31,35 @@ def _by_channel(dw: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
     return np.asarray(total(dw, axes, False)).reshape(shape)
 
 
+def _relu(pass_: str, *arrays: np.ndarray) -> np.ndarray:
+    """A pass of relu, by its kernel; of dense arrays of one memory order."""
+    x, out = arrays[0], empty_like(arrays[0])
+    p = ActivationProblem.of(x.size, x.dtype, "relu")
+    select("activation", pass_, p)(p, *arrays, out)
+    return out
+
+
 def _prelu_forward(x: Any, weight: Any) -> tuple[np.ndarray, Any]:
     x, w = _operands("prelu", x, weight)
+    x = dense(x)
     with np.errstate(all="ignore"):
-        out = np.asarray(x * w)
-    np.copyto(out, x, where=x > 0)
+        negative = np.asarray(np.minimum(x, 0))
+        np.multiply(negative, w, out=negative)
+        out = _relu("forward", x)
+        out += negative
     return out, (x, w, np.shape(weight))
 
 
 def _prelu_backward(saved: Any, g: np.ndarray, needs: tuple[bool, ...]) -> tuple[np.ndarray | None, ...]:
     x, w, shape = saved
-    positive, dx, dw = x > 0, None, None
+    g = like(g, x)
     with np.errstate(all="ignore"):
+        dx = _relu("backward", g, x)  # g where x > 0; the difference from g is exact
+        rest = arithmetic("sub", g, dx)
         if needs[0]:
-            dx = np.asarray(g * w)
-            np.copyto(dx, g, where=positive)
-        if needs[1]:
-            dw = np.asarray(g * x)
-            dw[positive] = 0
-            dw = _by_channel(dw, shape)
-    return dx, dw
+            dx += rest * w
+        dw = _by_channel(arithmetic("mul", rest, x), shape) if needs[1] else None
+    return dx if needs[0] else None, dw
 
 
 def _sigmoid(x: np.ndarray) -> np.ndarray:

@@ -188,6 +188,9 @@ def softmax_loss() -> Cases:
     return cases
 
 
+MORE_ACTIVATIONS = ("relu", "hardtanh", "hardswish", "elu", "gelu", "silu", "mish", "softplus", "softsign")  # forward and backward together
+
+
 def activation() -> Cases:
     numpy = {"relu": lambda x: np.maximum(x, 0), "leaky_relu": None, "tanh": np.tanh, "sigmoid": lambda x: 1 / (1 + np.exp(-x))}
     onnx = {"relu": ("Relu", {}), "leaky_relu": ("LeakyRelu", {"alpha": 0.01}), "tanh": ("Tanh", {}), "sigmoid": ("Sigmoid", {})}
@@ -200,6 +203,13 @@ def activation() -> Cases:
 
             more: dict[str, Any] = {"onnx": onnx[name], "numpy": numpy[name], "memory": name.endswith("relu")}
             cases |= _passes(f"{name} {size}", of.image, shape, call, words=(2, 3), **more)
+        if size != "13M":
+            for name in MORE_ACTIVATIONS:
+
+                def call(F: Any, x: Any, name: str = name) -> Any:
+                    return getattr(F, name)(x)
+
+                cases |= _passes(f"{name} {size}", of.image, shape, call, hows=("both",), words=(2, 3), memory=name.startswith("hard"))
     return cases
 
 
@@ -374,7 +384,7 @@ BARS: dict[str, list[Bar]] = {
     "batchnorm": [Bar("mean", 1.5), Bar("least", 1), Bar("copy", 0.7)],
     "pool": [Bar("mean", 1.5), Bar("least", 1), Bar("copy", 0.7)],
     "softmax": [Bar("mean", 1.5), Bar("least", 1)],
-    "activation": [Bar("mean", 1.5), Bar("least", 1), Bar("copy", 0.7)],
+    "activation": [Bar("mean", 1.5), Bar("least", 1), Bar("copy", 0.7), Bar("mean", 1.3, " both")],
     "optimizer": [Bar("least", 1, "resnet18"), Bar("copy", 0.8, "resnet18")],
     "recurrent": [Bar("least", 1.3)],
     "overhead": [Bar("least", 1 / 0.6)],

@@ -20,7 +20,7 @@ import numpy as np
 
 from lamella.testing.measure import machine, sample, timed
 from lamella.testing.peers.cases import Case, Step, Training, Vision, noise
-from lamella.testing.peers.suites import SUITES
+from lamella.testing.peers.suites import MORE_ACTIVATIONS, SUITES
 
 Call = Callable[[], Any]
 
@@ -137,8 +137,8 @@ class Torch:
             "adaptive_avg_pool2d",
             "softmax",
             "cross_entropy",
-            "relu",
             "leaky_relu",
+            *MORE_ACTIVATIONS,
         )
         self.functional = SimpleNamespace(
             matmul=torch.matmul, tanh=torch.tanh, sigmoid=torch.sigmoid, **{name: getattr(torch.nn.functional, name) for name in names}
