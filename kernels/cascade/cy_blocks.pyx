@@ -19,14 +19,16 @@ cimport numpy as cnp
 from libc.math cimport sqrt
 
 from lamella.kernels._common.pool cimport ANY_SLOTS, parallel_for
+from lamella.kernels._common.simd cimport LM_VB
 from lamella.kernels._common.types cimport i32, i64, u8
 
 cnp.import_array()
 
 cdef enum:
     LANES = 16
-    FEW = 3
     CORNERS = 12    # of a feature
+
+cdef int FEW = LANES * 4 // LM_VB    # as many as there are registers: fewer windows take less time one by one
 
 cdef struct Context:
     const i32 *sum
@@ -175,14 +177,6 @@ cdef void together(Context *c, i64 at, const float *norm, i64 stage, double *res
     for t in range(c.stages[stage], c.stages[stage + 1]):
         root = c.trees[t]
         count = c.trees[t + 1] - root
-        if count == 1:
-            values(c, c.nodes[3 * root], at, norm, v)
-            threshold = c.thresholds[root]
-            low = c.leaves[root + t - c.nodes[3 * root + 1]]
-            high = c.leaves[root + t - c.nodes[3 * root + 2]]
-            for l in range(LANES):
-                result[l] += low if v[l] < threshold else high
-            continue
         for l in range(LANES):
             go[l] = 0
             leaf[l] = 0

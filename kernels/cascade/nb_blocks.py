@@ -12,12 +12,12 @@ from functools import cache, lru_cache
 
 import numpy as np
 from lamella.kernels._common.nb import Argument, Stage, array_f32, array_f64, array_i32, array_u8, inline, ints, program, stack, task
-from lamella.kernels._common.nb_simd import namespace, select
+from lamella.kernels._common.nb_simd import VECTOR_BYTES, namespace, select
 from lamella.kernels.cascade import _nb_lanes
 
 CORNERS = 12  # of a feature
-FEW = 3
 LANES = _nb_lanes.LANES
+FEW = LANES * 4 // VECTOR_BYTES  # as many as there are registers
 lanes = namespace("cascade_lanes", **{name: getattr(_nb_lanes, name) for name in dir(_nb_lanes) if name[0] != "_"})
 
 # words of the context
