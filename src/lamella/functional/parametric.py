@@ -86,7 +86,9 @@ def _rrelu_forward(x: Any, lower: float, upper: float) -> tuple[np.ndarray, Any]
     slopes = uniform(x.shape).astype(x.dtype, copy=False)
     slopes *= x.dtype.type(upper - lower)
     slopes += x.dtype.type(lower)
-    slopes[x > 0] = 1
+    positive = (x > 0).astype(x.dtype)  # a choice by arithmetic: one by a random mask is 30 times slower
+    slopes *= 1 - positive
+    slopes += positive
     return np.asarray(x * slopes), slopes
 
 

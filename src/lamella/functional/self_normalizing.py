@@ -20,12 +20,13 @@ def _forward(x: Any, p: float, whole: bool) -> tuple[np.ndarray, Any]:
         return np.asarray(x * x.dtype.type(0)), np.zeros((), x.dtype)
     kept = uniform((*x.shape[:2], *(1,) * (x.ndim - 2)) if whole else x.shape) >= p
     a = ((1 - p) * (1 + p * SATURATION**2)) ** -0.5
-    scale = np.where(kept, x.dtype.type(a), x.dtype.type(0))
-    shift = np.where(kept, x.dtype.type(-a * p * SATURATION), x.dtype.type(a * (1 - p) * SATURATION))
-    with np.errstate(all="ignore"):
-        out = np.multiply(x, scale)
-        out += shift
-    return np.asarray(out), scale
+    scale = kept.astype(x.dtype)
+    scale *= x.dtype.type(a)
+    with np.errstate(all="ignore"):  # a (x - p s) where kept, a (s - p s) elsewhere
+        out = np.asarray(x - x.dtype.type(SATURATION))
+        out *= scale
+        out += x.dtype.type(a * (1 - p) * SATURATION)
+    return out, scale
 
 
 def _backward(scale: Any, g: np.ndarray, needs: tuple[bool, ...]) -> tuple[np.ndarray]:
