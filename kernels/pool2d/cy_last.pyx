@@ -449,22 +449,35 @@ cdef inline void tile(
 
 
 cdef inline void few_tiles(
-    real t, int kind, int index_bytes, Context *c, i64 o, i64 windows, vec idx, vec columns, double scale, real *dx, i64 rows
+    real t, int kind, int index_bytes, Context *c, i64 o, i64 phases, const vec *idx, const vec *columns, const i64 *base, double scale,
+    real *dx, i64 rows
 ) noexcept nogil:
-    """As `tile`, for windows side by side whose taps of a row fill a register; columns: the taps of the lanes."""
-    cdef i64 n = windows * c.c
-    cdef vec g = v_permute(t, v_load_n(t, <const real *>c.g + o, n), idx)
-    cdef vec at
-    cdef i64 r
-    if kind == MAX:
-        at = v_permute(t, v_iload(t, index_bytes, c.where + o * index_bytes, n), idx)
-    else:
-        g = v_mul(t, g, v_set(<real>scale))
-    for r in range(rows):
-        if kind == MAX:
-            v_store_n(t, dx + r * c.w.size * c.c, n * c.kw, v_add_at(t, v_zero(), g, at, v_iadd(t, columns, v_iset(t, r * c.kw))))
-        else:
-            v_store_n(t, dx + r * c.w.size * c.c, n * c.kw, g)
+    """As `tile`, for a row of windows of few channels: dx is written in runs of whole registers. Every `phases` registers a window begins with the
+    first lane, as in the beginning; until then each register has lanes of its own in g (idx, from base on), and its taps' columns."""
+    cdef i64 values = c.w.out * c.c
+    cdef i64 end = values * c.kw
+    cdef i64 start = 0
+    cdef i64 written = 0
+    cdef i64 k, r, n
+    cdef vec g, at
+    while written < end:
+        for k in range(min(phases, (end - written + lanes(t) - 1) // lanes(t))):
+            n = min(<i64>lanes(t), values - start - base[k])
+            g = v_permute(t, v_load_n(t, <const real *>c.g + o + start + base[k], n), idx[k])
+            if kind == MAX:
+                at = v_permute(t, v_iload(t, index_bytes, c.where + (o + start + base[k]) * index_bytes, n), idx[k])
+            else:
+                g = v_mul(t, g, v_set(<real>scale))
+            n = min(<i64>lanes(t), end - written)
+            for r in range(rows):
+                if kind == MAX:
+                    v_store_n(
+                        t, dx + r * c.w.size * c.c + written, n, v_add_at(t, v_zero(), g, at, v_iadd(t, columns[k], v_iset(t, r * c.kw))),
+                    )
+                else:
+                    v_store_n(t, dx + r * c.w.size * c.c + written, n, g)
+            written += lanes(t)
+        start += phases * lanes(t) // c.kw
 
 
 cdef inline void zero(real *dx, i64 n) noexcept nogil:
@@ -476,22 +489,26 @@ cdef inline void tile_rows(real t, int kind, int index_bytes, Context *c, i64 ta
     cdef i64 width = c.w.size * c.c
     cdef i64 covered = c.w.lo[c.w.out - 1] + c.w.n[c.w.out - 1]     # columns in windows
     cdef i64 row, image, i, j, r, channel, rows, cols, o
-    cdef bint few = False
-    cdef i64 step = 1
+    cdef i64 size = c.kw * c.c                                      # values of a row of a window
+    cdef bint few = size <= lanes(t) and c.w.n[0] == c.kw and c.w.n[c.w.out - 1] == c.kw
+    cdef i64 phases = 0
     cdef real *first
     cdef real *dx
     cdef double scale
-    cdef i32 table[LANES]
-    cdef vec idx, columns
-    if c.kw * c.c <= lanes(t) and c.w.n[0] == c.kw and c.w.n[c.w.out - 1] == c.kw:
-        step = lanes(t) // (c.kw * c.c)
-        for j in range(step * c.kw * c.c):
-            table[j] = <i32>(j // (c.kw * c.c) * c.c + j % c.c)
-        idx = v_iload(t, 4, table, step * c.kw * c.c)
-        for j in range(step * c.kw * c.c):
-            table[j] = <i32>(j // c.c % c.kw)
-        columns = v_iload(t, 4, table, step * c.kw * c.c)
-        few = True
+    cdef i32 taken[LANES]
+    cdef i32 column[LANES]
+    cdef i64 base[LANES]
+    cdef vec idx[LANES]
+    cdef vec columns[LANES]
+    while few and (phases == 0 or phases * lanes(t) % size):
+        base[phases] = phases * lanes(t) // size * c.c
+        for j in range(lanes(t)):
+            r = phases * lanes(t) + j
+            taken[j] = <i32>(r // size * c.c + r % c.c - base[phases])
+            column[j] = <i32>(r // c.c % c.kw)
+        idx[phases] = v_iload(t, 4, taken, lanes(t))
+        columns[phases] = v_iload(t, 4, column, lanes(t))
+        phases += 1
     for row in range(task * c.rows, min((task + 1) * c.rows, c.mb * c.h.out)):
         image = row // c.h.out
         i = row - image * c.h.out
@@ -499,10 +516,7 @@ cdef inline void tile_rows(real t, int kind, int index_bytes, Context *c, i64 ta
         rows = c.h.n[i]
         if few:
             scale = 1 / divisor(c, i, 0) if kind == AVG else 1.0
-            for j in range((c.w.out + step - 1) // step):
-                o = (row * c.w.out + j * step) * c.c
-                dx = first + j * step * c.kw * c.c
-                few_tiles(t, kind, index_bytes, c, o, min(step, c.w.out - j * step), idx, columns, scale, dx, rows)
+            few_tiles(t, kind, index_bytes, c, row * c.w.out * c.c, phases, idx, columns, base, scale, first, rows)
         for j in range(0 if few else c.w.out):
             dx = first + c.w.lo[j] * c.c
             cols = c.w.n[j]
