@@ -34,7 +34,7 @@ def by_hand() -> None:
         print(f"folding by hand, {name}: largest difference {error:.1e}")
 
 
-def trained() -> tuple[nn.Sequential, np.ndarray, np.ndarray]:
+def trained(epochs: int, images: int) -> tuple[nn.Sequential, np.ndarray, np.ndarray]:
     """A network with batch norm, and the test images."""
     layers: list[nn.Module] = []
     channels = 1
@@ -43,8 +43,9 @@ def trained() -> tuple[nn.Sequential, np.ndarray, np.ndarray]:
         channels = width
     model = nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(channels, 10))
     optimizer = optim.AdamW(model.parameters(), lr=5e-3)
-    for _ in range(2):
-        for x, y in data.DataLoader(data.datasets.EmbeddedFashionMNIST(train=True), batch_size=64, shuffle=True):
+    clothes = data.Subset(data.datasets.EmbeddedFashionMNIST(train=True), range(images))
+    for _ in range(epochs):
+        for x, y in data.DataLoader(clothes, batch_size=64, shuffle=True):
             optimizer.zero_grad()
             F.cross_entropy(model(x), y).backward()
             optimizer.step()
@@ -70,10 +71,12 @@ def predictions(model: nn.Module, x: np.ndarray) -> tuple[np.ndarray, float]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, default=Path("pictures"), help="folder for the picture")
+    parser.add_argument("--epochs", type=int, default=2)
+    parser.add_argument("--images", type=int, default=6000)
     arguments = parser.parse_args()
     by_hand()
     lamella.manual_seed(0)
-    model, x, y = trained()
+    model, x, y = trained(arguments.epochs, arguments.images)
     folded = lamella.fold_batchnorm(model)
     print(folded)
     (before, slow), (after, fast) = predictions(model, x), predictions(folded, x)
