@@ -22,7 +22,6 @@ SIZES = {
     "sequence_lstm": ["--epochs", "1"],
     "svm_vs_softmax": ["--images", "500", "--epochs", "1"],
     "transfer": ["--epochs", "1"],
-    "viola_jones": ["--stages", "2"],
 }
 PRINTED = {  # lines that the courses print
     "eleven_lines": ["wanted  by hand  lamella"],

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import csv
+import dataclasses
 import io
 import json
 import os
@@ -437,7 +438,7 @@ def _train(args: argparse.Namespace) -> int:
     from lamella.config import get_config
     from lamella.data import DataLoader, random_split
     from lamella.serialization import save_model, write_atomically
-    from lamella.train import EarlyStopping, Interrupted, Trainer
+    from lamella.train import EarlyStopping, Interrupted, Trainer, learning_verdict
 
     if options.lr is None:
         options.lr = LEARNING_RATES[options.optimizer]
@@ -479,6 +480,7 @@ def _train(args: argparse.Namespace) -> int:
         hint = f"; go on with: lamella train --resume {out}" if interruption.checkpoint else ""
         raise KeyboardInterrupt(f"{interruption}{hint}") from None
     logits = trainer.predict(test_loader)
+    verdict = learning_verdict(history)
     result = {
         "test_accuracy": float((logits.argmax(1) == test.labels).mean()),
         "test_loss": float(lamella.functional.cross_entropy(logits, test.labels)),
@@ -487,6 +489,7 @@ def _train(args: argparse.Namespace) -> int:
         "images_per_second": len(loader) * loader.batch_size * len(history) / sum(record["seconds"] for record in history),
         "parameters": parameters,
         "stopped": trainer.stopped,
+        "verdict": dataclasses.asdict(verdict),
         "history": history,
         "config": config,
     }
@@ -503,6 +506,7 @@ def _train(args: argparse.Namespace) -> int:
     if not options.no_pictures:
         _pictures(out, options, model, history, logits, test)
     write_atomically(out / METRICS, json.dumps(result, indent=2) + "\n")
+    print(verdict)
     print(
         f"test accuracy {result['test_accuracy']:.4f}, test loss {result['test_loss']:.4f}; {result['epochs']} epochs in {result['train_seconds']:.1f} s, "
         f"{result['images_per_second']:.0f} images/s; {out / 'model.safetensors'}"

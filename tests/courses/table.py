@@ -128,6 +128,7 @@ TABLE: dict[str, str] = {
     "A-137": "tests/courses/test_regularisation.py::test_monte_carlo_dropout_gives_mean_and_spread",
     "A-138": "tests/courses/test_regularisation.py::test_early_stopping_by_patience",
     "A-139": "tests/courses/test_regularisation.py::test_early_stopping_at_a_target",
+    "A-140": "tests/courses/test_regularisation.py::test_augmentation",
     "A-141": "tests/courses/test_regularisation.py::test_label_noise",
     "A-142": "tests/courses/test_regularisation.py::test_label_smoothing_both_ways",
     "A-143": "tests/courses/test_regularisation.py::test_input_noise_is_like_l2",

@@ -11,7 +11,7 @@ import pytest
 import lamella
 from lamella import functional as F
 from lamella import nn, optim, train
-from lamella.data import DataLoader, TensorDataset, label_noise
+from lamella.data import DataLoader, TensorDataset, datasets, label_noise, transforms
 from lamella.estimators import BaggingClassifier, MLPClassifier
 
 
@@ -254,6 +254,28 @@ def test_early_stopping_at_a_target():
     assert "reached 0.5" in trainer.stopped
     trainer = scripted("val_accuracy", [0.3, 0.6, 0.9, 1.0], train.EarlyStopping("val_accuracy", patience=None, target=0.8))
     assert trainer.epoch == 3
+
+
+@pytest.mark.course("A-140")
+def test_augmentation():
+    """New images from those there are: mirrored, cropped, zoomed, of other contrast; another draw for every image and every epoch."""
+    images = (rng().random((6, 1, 8, 8)) * 0.2 + 0.4).astype(np.float32)
+    np.testing.assert_array_equal(transforms.RandomHorizontalFlip(p=1)(images), images[..., ::-1])
+    np.testing.assert_array_equal(transforms.RandomVerticalFlip(p=1)(images), images[..., ::-1, :])
+    np.testing.assert_array_equal(transforms.RandomHorizontalFlip(p=0)(images), images)
+    mean = images.mean((1, 2, 3), keepdims=True)
+    np.testing.assert_allclose(transforms.ColorJitter(contrast=(2, 2))(images), mean + 2 * (images - mean), rtol=1e-5)
+    for cropped, image in zip(transforms.RandomCrop(5)(images)[:, 0], images[:, 0]):
+        assert any((cropped == image[i : i + 5, j : j + 5]).all() for i in range(4) for j in range(4))
+    ramp = np.broadcast_to(np.linspace(0.2, 0.8, 8, dtype=np.float32), (6, 1, 8, 8))
+    zoomed = transforms.RandomResizedCrop(8, scale=(0.25, 0.25), ratio=(1, 1))(ramp)
+    np.testing.assert_allclose(np.diff(zoomed)[..., 1:-1], np.diff(ramp)[..., 1:-1] / 2, rtol=1e-4)  # half as steep: twice as large
+    # between dataset and model, drawn anew in every epoch
+    turn = transforms.Compose([transforms.RandomHorizontalFlip(), transforms.RandomCrop(8, padding=1)])
+    loader = DataLoader(datasets.ImageDataset(images, np.arange(6), transform=turn), batch_size=6, generator=0)
+    first, second = (next(iter(loader))[0].data for _ in range(2))
+    assert first.shape == images.shape
+    assert (first != second).any()
 
 
 @pytest.mark.course("A-141")

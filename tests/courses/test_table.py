@@ -35,8 +35,6 @@ NUMBERS = [f"{letter}-{n:0{digits}}" for letter, digits, first, last in SECTIONS
 
 # fmt: off
 MISSING = {
-    # regularisation and generalisation
-    "A-140",
     # data
     "A-160", "A-161", "A-162", "A-163", "A-164", "A-165", "A-166", "A-167", "A-168", "A-169",
     "A-170", "A-171", "A-172", "A-173", "A-174", "A-175",

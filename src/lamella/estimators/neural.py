@@ -145,7 +145,9 @@ class NeuralClassifier(Classifier):
         for k in range(len(self.classes_)):
             rows = order[codes[order] == k]
             if len(rows) < 2:
-                raise ValueError(f"{name}: early_stopping needs two samples or more of every class, got one of {self.classes_[k]!r}")
+                raise ValueError(
+                    f"{name}: early_stopping needs two samples or more of every class, got one of {self.classes_.tolist()[k]!r}"
+                )
             held.append(rows[: min(max(1, round(self.validation_fraction * len(rows))), len(rows) - 1)])
         valid = np.concatenate(held)
         return np.setdiff1d(order, valid), np.sort(valid)

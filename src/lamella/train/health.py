@@ -141,6 +141,8 @@ def layer_health(
     >>> list(report.findings)
     ['vanishing']
     """
+    if not any(p.requires_grad and p.ndim > 1 for p in model.parameters()):
+        raise ValueError("layer_health: no layer has weights that require a gradient; is everything frozen?")
     kept = [(p, p.grad) for p in model.parameters()]
     buffers = [(b, b.data.copy()) for b in model.buffers()]
     state = random.get_rng_state()
@@ -169,7 +171,7 @@ def layer_health(
     report = HealthReport(list(seen.values()), float(value.item()))
     graded = [layer for layer in report.layers if not math.isnan(layer.norm)]
     if not graded:
-        raise ValueError("layer_health: no layer has weights that require a gradient; is everything frozen?")
+        raise ValueError("layer_health: the loss depends on no layer with weights")
     _judge(report, graded, norm, vanishing, exploding, dead)
     return report
 
