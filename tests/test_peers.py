@@ -149,3 +149,9 @@ def test_bench(tmp_path, capsys, monkeypatch):
     assert [row["case"] for row in found] == ["max 2x2 b64 6@28 forward", "max 2x2 b64 6@28 backward"]  # --quick leaves 64x64x64 out
     assert (tmp_path / "b.png").read_bytes()[:4] == b"\x89PNG"
     assert "FMA peak" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("name", ["1x28x28 b64 flip, crop, cutout", "3x32x32 b64 flip, rotate, zoom, move, brightness, contrast, cutout"])
+def test_numpy_and_scipy_augment_alike(name):
+    case = SUITES["augmentation"]()[name]
+    race._same(name, "NumPy", worker.samples(worker.NumPy("", 1).bind(case)), worker.samples(worker.Lamella("cython", 1).bind(case)))

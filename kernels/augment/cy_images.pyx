@@ -4,7 +4,7 @@
 
 Shapes   x (mb, ic, ih, iw), bytes or real; out (mb, ic, oh, ow), channels-last; a slot has planes of (ih + 3) x (iw + 3) and of oh x ow, and four rows
 Loops    images are the tasks; each goes through the steps alone, in memory that the first cache level holds for 28 x 28 and 32 x 32 pixels
-           moves by whole pixels, mirrored or not: rows of the source, the part of each that lies inside as one run
+           moves by whole pixels, mirrored or not: bytes become reals in one sweep, then of each row the part that lies inside is one run of registers
            anything else: the image is copied into planes with a border, which spares the taps every question; a row of places and weights is
            worked out once and serves all channels
          the mean for the contrast needs the whole image: steps follow each other over the planes; the last one interleaves the channels.
@@ -15,7 +15,8 @@ Cost     four taps and three products per pixel, which wait for loads; a move by
 cimport numpy as cnp
 
 from lamella.kernels._common.pool cimport ANY_SLOTS, parallel_for
-from lamella.kernels._common.simd cimport lanes, v_add, v_hsum, v_load, v_zero, vec
+from lamella.kernels._common.simd cimport lanes, v_add, v_fma, v_hsum, v_load, v_load_n, v_set, v_store_n, v_zero, vec
+from lamella.kernels._common.simd_index cimport v_iload, v_permute
 from lamella.kernels._common.types cimport i32, i64, real, u8
 
 cnp.import_array()
@@ -107,47 +108,82 @@ cdef inline i32 placed(i32 at, i32 n, int border) noexcept nogil:
     return between(at, 0, (n - 1) * ONE)
 
 
-cdef void whole(real t, bint bytes, Context *c, i64 n, real *v, i32 *at) noexcept nogil:
-    """A move by whole pixels, mirrored or not."""
+cdef inline vec backwards(real t) noexcept nogil:
+    """The lanes' numbers in falling order."""
+    cdef i32 lane[16]
+    cdef i64 i
+    for i in range(lanes(t)):
+        lane[i] = <i32>(lanes(t) - 1 - i)
+    return v_iload(t, 4, lane, lanes(t))
+
+
+cdef inline void run(real t, const real *x, i64 n, bint mirrored, vec order, real gain, real offset, real *out) noexcept nogil:
+    """gain x + offset, forwards; mirrored: from x downwards, `order` being the lanes backwards."""
+    cdef i64 i = 0, full
+    cdef vec v, gains = v_set(gain), offsets = v_set(offset)
+    while i < n:
+        full = min(n - i, <i64>lanes(t))
+        if mirrored and full == lanes(t):
+            v = v_permute(t, v_load(x - i - full + 1), order)
+        elif mirrored:
+            while i < n:
+                out[i] = gain * x[-i] + offset
+                i += 1
+            return
+        else:
+            v = v_load_n(t, x + i, full)
+        v_store_n(t, out + i, full, v_fma(t, gains, v, offsets))
+        i += lanes(t)
+
+
+cdef void whole(real t, Context *c, i64 n, const real *planes, i64 ld, i64 size, real gain, real offset, real *v, i32 *at) noexcept nogil:
+    """A move by whole pixels, mirrored or not, of planes whose rows are ld apart and which are `size` apart."""
     cdef const i32 *m = c.matrix + 6 * n
     cdef const real *fill = <const real *>c.channels
-    cdef i64 ih = c.ih, iw = c.iw, ow = c.ow, ic = c.ic
-    cdef i64 step = ic if c.last else 1
-    cdef i64 item = 1 if bytes else <i64>sizeof(real)
-    cdef i64 direction = step if m[4] > 0 else -step
-    cdef i64 y, x, r, first, low = ow, high = ow, channel
-    cdef const char *image = c.x + n * ic * ih * iw * item
-    cdef const char *row
+    cdef i64 iw = c.iw, ow = c.ow, y, x, r, channel, low, high, x0 = m[5] >> 16
+    cdef bint mirrored = m[4] < 0
+    cdef vec order = backwards(t)
+    cdef const real *row
     cdef real *to
-    for x in range(ow):
-        r = ((-x if m[4] < 0 else x) + (m[5] >> 16))
-        at[x] = placed(<i32>(r * ONE), <i32>iw, c.border) >> 16
-        if 0 <= r < iw:
-            low = min(low, x)
-            high = x + 1
-    first = ((-low if m[4] < 0 else low) + (m[5] >> 16)) * step if low < ow else 0
-    for channel in range(ic):
+    # of a row, the pixels from low to below high lie inside
+    low = min(max(x0 - iw + 1 if mirrored else -x0, 0), ow)
+    high = max(min(x0 + 1 if mirrored else iw - x0, ow), low)
+    if c.border != CONSTANT and (low > 0 or high < ow):
+        for x in range(ow):
+            at[x] = placed(<i32>((x0 - x if mirrored else x0 + x) * ONE), <i32>iw, c.border) >> 16
+    for channel in range(c.ic):
         for y in range(c.oh):
             to = v + (channel * c.oh + y) * ow
-            r = placed(m[0] * <i32>y + m[2], <i32>ih, c.border) >> 16
-            if r < 0 or r >= ih:
+            r = placed(m[0] * <i32>y + m[2], <i32>c.ih, c.border) >> 16
+            if r < 0 or r >= c.ih:
                 for x in range(ow):
-                    to[x] = fill[channel]
+                    to[x] = gain * fill[channel] + offset
                 continue
-            row = image + (r * iw * step + (channel if c.last else channel * ih * iw)) * item
-            if low > 0 or high < ow:
-                for x in range(ow):
-                    if x < low or x >= high:
-                        to[x] = fill[channel] if c.border == CONSTANT else element(t, bytes, row, at[x] * step)
-            if direction == 1:
-                for x in range(high - low):
-                    to[low + x] = element(t, bytes, row, first + x)
-            elif direction == -1:
-                for x in range(high - low):
-                    to[low + x] = element(t, bytes, row, first - x)
-            else:
-                for x in range(high - low):
-                    to[low + x] = element(t, bytes, row, first + x * direction)
+            row = planes + channel * size + r * ld
+            if c.border == CONSTANT:
+                for x in range(low):
+                    to[x] = gain * fill[channel] + offset
+                for x in range(high, ow):
+                    to[x] = gain * fill[channel] + offset
+            elif low > 0 or high < ow:
+                for x in range(low):
+                    to[x] = gain * row[at[x]] + offset
+                for x in range(high, ow):
+                    to[x] = gain * row[at[x]] + offset
+            run(t, row + (x0 - low if mirrored else x0 + low), high - low, mirrored, order, gain, offset, to + low)
+
+
+cdef void converted(real t, bint bytes, Context *c, i64 n, real *planes) noexcept nogil:
+    """The image as planes of reals."""
+    cdef i64 size = c.ih * c.iw, i, channel
+    cdef const char *x = c.x + n * c.ic * size * (1 if bytes else <i64>sizeof(real))
+    if not c.last or c.ic == 1:
+        for i in range(c.ic * size):
+            planes[i] = element(t, bytes, x, i)
+        return
+    for channel in range(c.ic):
+        for i in range(size):
+            planes[channel * size + i] = element(t, bytes, x, i * c.ic + channel)
 
 
 cdef void bordered(real t, bint bytes, Context *c, i64 n, real *planes) noexcept nogil:
@@ -290,7 +326,7 @@ cdef void noisy(real t, Context *c, i64 n, real sigma, real *v, u32 *hashes) noe
                 v[row * ow + x] = clipped(v[row * ow + x], top)
 
 
-cdef void finished(real t, Context *c, i64 n, const real *v, real *out) noexcept nogil:
+cdef void finished(real t, Context *c, i64 n, bint plain, const real *v, real *out) noexcept nogil:
     """Gain and offset, the channels interleaved, the box erased."""
     cdef i64 ic = c.ic, size = c.oh * c.ow, i, y, channel
     cdef const real *gain = <const real *>c.channels + ic
@@ -298,7 +334,9 @@ cdef void finished(real t, Context *c, i64 n, const real *v, real *out) noexcept
     cdef const real *erased = offset + ic
     cdef const i32 *box
     cdef real g0 = gain[0], o0 = offset[0], g1, g2, o1, o2
-    if ic == 1:
+    if plain:
+        pass
+    elif ic == 1:
         for i in range(size):
             out[i] = g0 * v[i] + o0
     elif ic == 3:
@@ -334,11 +372,19 @@ cdef void image(real t, Context *c, i64 n, i64 slot) noexcept nogil:
     cdef real *v = out if c.ic == 1 else work
     cdef const i32 *m = c.matrix + 6 * n
     cdef const real *values = <const real *>c.values
+    cdef const real *gain = <const real *>c.channels + c.ic
+    cdef const real *source
+    cdef bint plain = False     # gain and offset are in already
     if (m[0] == ONE or m[0] == -ONE) and (m[4] == ONE or m[4] == -ONE) and m[1] == 0 and m[3] == 0 and (m[2] | m[5]) & (ONE - 1) == 0:
+        plain = c.ic == 1 and c.steps & (VALUES | NOISE) == 0
+        source = planes
         if c.bytes:
-            whole(t, True, c, n, v, at)
+            converted(t, True, c, n, planes)
+        elif c.last and c.ic > 1:
+            converted(t, False, c, n, planes)
         else:
-            whole(t, False, c, n, v, at)
+            source = <const real *>c.x + n * c.ic * c.ih * c.iw
+        whole(t, c, n, source, c.iw, c.ih * c.iw, gain[0] if plain else <real>1, gain[1] if plain else <real>0, v, at)
     else:
         if c.bytes:
             bordered(t, True, c, n, planes)
@@ -349,7 +395,7 @@ cdef void image(real t, Context *c, i64 n, i64 slot) noexcept nogil:
         valued(t, c, values + 3 * n, v)
     if c.steps & NOISE:
         noisy(t, c, n, values[3 * n + 2], v, <u32 *>at)
-    finished(t, c, n, v, out)
+    finished(t, c, n, plain, v, out)
 
 
 cdef void task_f32(void *context, i64 n, i64 slot) noexcept nogil:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from functools import cache
+from functools import cache, lru_cache
 from statistics import NormalDist
 from typing import Any
 
@@ -15,6 +15,7 @@ from lamella.registry import select
 
 ONE = 1 << 16  # a pixel, in the units of places
 FARTHEST = 1 << 14  # pixels
+IDENTITY = ((1.0, 0.0, 0.0), (0.0, 1.0, 0.0))
 
 
 @cache
@@ -43,24 +44,36 @@ def _images(name: str, images: Any) -> tuple[np.ndarray, bool]:
     return np.ascontiguousarray(x), False
 
 
-def _per_channel(name: str, what: str, value: Any, channels: int) -> np.ndarray:
-    found = np.asarray(value, np.float64).reshape(-1)
-    if len(found) not in (1, channels) or not np.isfinite(found).all():
-        raise ValueError(f"{name}: expected {what} to be one number or {channels}, one per channel, got {value!r}")
-    return np.broadcast_to(found, (channels,))
+Numbers = tuple[float, ...]
 
 
-def _per_image(name: str, what: str, value: Any, shape: tuple[int, ...], default: float = 1.0) -> np.ndarray:
+@lru_cache(256)
+def _channels(fill: Numbers, gain: Numbers, offset: Numbers, value: Numbers, channels: int, unit: float, dtype: np.dtype) -> np.ndarray:
+    """What the kernel takes per channel."""
+    rows = []
+    for what, given, scale in (("fill", fill, unit), ("gain", gain, 1 / unit), ("offset", offset, 1.0), ("value", value, 1.0)):
+        if len(given) not in (1, channels) or not np.isfinite(given).all():
+            raise ValueError(f"augment: expected {what} to be one number or {channels}, one per channel, got {given}")
+        rows.append(np.broadcast_to(np.array(given) * scale, (channels,)))
+    return np.array(rows, dtype)
+
+
+def _per_image(name: str, what: str, value: Any, shape: tuple[int, ...]) -> np.ndarray:
+    given = np.asarray(value, np.float64)
+    if given.shape == shape:
+        return given
     try:
-        return np.broadcast_to(np.asarray(default if value is None else value, np.float64), shape)
+        return np.broadcast_to(given, shape)
     except ValueError:
         raise ValueError(f"{name}: expected {what} of shape {shape}, got {np.shape(value)}") from None
 
 
 def _boxes(name: str, box: Any, n: int, height: int, width: int) -> np.ndarray:
-    found = np.ascontiguousarray(np.broadcast_to(np.asarray(box, np.int32), (n, 4)))
-    ends = np.array([height, width])
-    if ((found[:, :2] < 0) | (found[:, :2] > found[:, 2:]) | (found[:, 2:] > ends)).any():
+    found = np.asarray(box, np.int32)
+    if found.shape != (n, 4) or not found.flags.c_contiguous:
+        found = np.ascontiguousarray(np.broadcast_to(found, (n, 4)))
+    bottom, right = found[:, 2:].max(0, initial=0).tolist()
+    if n and (found.min() < 0 or bottom > height or right > width or (found[:, :2] > found[:, 2:]).any()):
         raise ValueError(f"{name}: expected boxes (top, left, bottom, right) inside {height} x {width} images")
     return found
 
@@ -146,26 +159,23 @@ def augment(
     out = empty_channels_last((n, c, oh, ow), dtype)
     if not n:
         return out
-    m = _per_image("augment", "matrix", [[1, 0, 0], [0, 1, 0]] if matrix is None else matrix, (n, 2, 3))
-    if not (np.abs(m) * np.array([oh, ow, 1.0])).sum(2).max() < FARTHEST:
+    m = _per_image("augment", "matrix", IDENTITY if matrix is None else matrix, (n, 2, 3))
+    (yy, yx, y0), (xy, xx, x0) = np.abs(m).max(0).tolist()
+    if not (yy * oh + yx * ow + y0 < FARTHEST and xy * oh + xx * ow + x0 < FARTHEST):
         raise ValueError(
             f"augment: expected finite places at most {FARTHEST} pixels from the image; is the matrix that of the result's pixels?"
         )
     places = np.rint(m * ONE).astype(np.int32).reshape(n, 6)
     changes = None
-    if steps:
+    if steps & (STEPS["values"] | STEPS["noise"]):
         changes = np.empty((n, 3), dtype)
         for i, (what, given, scale) in enumerate((("brightness", brightness, 1.0), ("contrast", contrast, 1.0), ("noise", noise, unit))):
-            changes[:, i] = _per_image("augment", what, given, (n,)) * scale
+            changes[:, i] = 1 if given is None else _per_image("augment", what, given, (n,)) * scale
     key = None if noise is None else np.ascontiguousarray(_keys(keys, n))
-    channels = np.stack(
-        [
-            _per_channel("augment", "fill", fill, c) * unit,
-            _per_channel("augment", "gain", gain, c) / unit,
-            _per_channel("augment", "offset", offset, c),
-            _per_channel("augment", "value", value, c),
-        ]
-    ).astype(dtype)
+    fills, gains, offsets, values = (
+        (v,) if isinstance(v, (int, float)) else tuple(np.ravel(v).tolist()) for v in (fill, gain, offset, value)
+    )
+    channels = _channels(fills, gains, offsets, values, c, unit, dtype)
     normal = None if noise is None else _normal(dtype)
     select("augment", "forward", p)(p, x, places, changes, key, normal, box, channels, out)
     return out

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator
 from contextvars import ContextVar
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,7 @@ import numpy as np
 from lamella import random
 
 GAMMA = np.uint64(0x9E3779B97F4A7C15)
+BLOCK = 8
 
 
 def _mixed(z: np.ndarray) -> np.ndarray:
@@ -33,23 +35,42 @@ def keys(*numbers: int, count: int) -> np.ndarray:
     return _mixed(key + np.arange(1, count + 1, dtype=np.uint64) * GAMMA)
 
 
+@lru_cache(64)
+def _streams(first: int, count: int) -> np.ndarray:
+    """What tells the draws of a sample apart: one row each."""
+    return (np.arange(first, first + count, dtype=np.uint64) * GAMMA)[:, None]
+
+
 class Draws:
     """The random numbers of a batch's samples, draw after draw."""
 
     def __init__(self, keys: np.ndarray):
-        self.keys, self.made = keys, 0
+        self.keys, self.made, self._start = keys, 0, 0
+        self._block = np.empty((0, len(keys)), np.uint64)
+        self._uniform = np.empty((0, len(keys)))
 
     def __len__(self) -> int:
         return len(self.keys)
 
+    def _next(self, count: int) -> int:
+        """Where in the block the next `count` draws are. They are made BLOCK at a time: a few calls of NumPy cost more than the numbers."""
+        if self.made + count > self._start + len(self._block):
+            self._start = self.made
+            self._block = _mixed(self.keys + _streams(self.made + 1, max(count, BLOCK)))
+            self._uniform = (self._block >> np.uint64(11)) * 2.0**-53
+        self.made += count
+        return self.made - count - self._start
+
     def bits(self) -> np.ndarray:
         """64 random bits per sample."""
-        self.made += 1
-        return _mixed(self.keys + np.full(1, self.made, np.uint64) * GAMMA)
+        place = self._next(1)
+        return self._block[place]
 
-    def uniform(self, low: Any = 0.0, high: Any = 1.0) -> np.ndarray:
-        """Uniform numbers from low to below high, which are numbers or one per sample."""
-        return low + (high - low) * ((self.bits() >> np.uint64(11)) * 2.0**-53)
+    def uniform(self, low: Any = 0.0, high: Any = 1.0, count: int | None = None) -> np.ndarray:
+        """Uniform numbers from low to below high, which are numbers or one per sample; with a count, so many per sample: (count, samples)."""
+        first = self._next(count or 1)
+        u = self._uniform[first] if count is None else self._uniform[first : first + count]
+        return u * (high - low) + low
 
     def integers(self, low: Any, high: Any) -> np.ndarray:
         """Whole numbers from low to below high."""

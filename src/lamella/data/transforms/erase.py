@@ -11,6 +11,8 @@ from lamella.data.draws import Draws
 from lamella.data.transforms.geometric import Pair, _probability
 from lamella.data.transforms.plan import ERASED, Plan, Transform
 
+TRIES = 10
+
 
 class RandomErasing(Transform):
     """A rectangle of each image overwritten, with probability p.
@@ -48,13 +50,14 @@ class RandomErasing(Transform):
 
     def join(self, plan: Plan, draws: Draws) -> None:
         height, width = plan.size
-        h = w = np.zeros(len(plan), np.int64)
-        found = draws.uniform() >= self.p
-        for _ in range(10):
-            area, ratio = height * width * draws.uniform(*self.scale), np.exp(draws.uniform(*(math.log(r) for r in self.ratio)))
-            new_h, new_w = (np.rint(np.sqrt(v)).astype(np.int64) for v in (area * ratio, area / ratio))
-            fits = ~found & (new_h < height) & (new_w < width)
-            h, w, found = np.where(fits, new_h, h), np.where(fits, new_w, w), found | fits
+        area = height * width * draws.uniform(*self.scale, TRIES)
+        ratio = np.exp(draws.uniform(*(math.log(r) for r in self.ratio), TRIES))
+        h, w = np.rint(np.sqrt(area * ratio)).astype(np.int64), np.rint(np.sqrt(area / ratio)).astype(np.int64)
+        fits = (h < height) & (w < width)
+        fits &= draws.uniform() < self.p
+        first, each = fits.argmax(0), np.arange(len(plan))
+        erased = fits[first, each]
+        h, w = h[first, each] * erased, w[first, each] * erased
         top, left = draws.integers(0, height - h + 1), draws.integers(0, width - w + 1)
         plan.add(ERASED, box=np.stack([top, left, top + h, left + w], 1), value=np.asarray(self.value, np.float64))
 
@@ -88,10 +91,10 @@ class Cutout(Transform):
         self.size, self.p, self.value = int(size), _probability("Cutout", p), value
 
     def join(self, plan: Plan, draws: Draws) -> None:
-        applied = draws.uniform() < self.p
-        sides = []
-        for n in plan.size:
+        side = self.size * (draws.uniform() < self.p)
+        box = np.empty((len(plan), 4), np.int32)
+        for axis, n in enumerate(plan.size):
             first = draws.integers(0, n) - self.size // 2
-            sides.append((np.clip(first, 0, n), np.where(applied, np.clip(first + self.size, 0, n), np.clip(first, 0, n))))
-        (top, bottom), (left, right) = sides
-        plan.add(ERASED, box=np.stack([top, left, bottom, right], 1), value=np.asarray(self.value, np.float64))
+            box[:, axis] = np.maximum(first, 0)
+            box[:, axis + 2] = np.maximum(np.minimum(first + side, n), box[:, axis])
+        plan.add(ERASED, box=box, value=np.asarray(self.value, np.float64))

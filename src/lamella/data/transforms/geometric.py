@@ -50,8 +50,8 @@ class _RandomFlip(Transform):
     def join(self, plan: Plan, draws: Draws) -> None:
         m = _matrices(len(plan))
         flipped = draws.uniform() < self.p
-        m[flipped, self.axis, self.axis] = -1
-        m[flipped, self.axis, 2] = plan.size[self.axis] - 1
+        m[:, self.axis, self.axis] -= 2 * flipped
+        m[:, self.axis, 2] = (plan.size[self.axis] - 1) * flipped
         plan.move(m, plan.size, mirror=True)
 
 
@@ -181,14 +181,13 @@ class RandomResizedCrop(Transform):
         height, width = plan.size
         low, high = (math.log(r) for r in self.ratio)
         shape = np.clip(width / height, *self.ratio)
-        h = np.full(len(plan), max(1, round(min(height, width / shape))))
-        w = np.full(len(plan), max(1, round(min(width, height * shape))))
-        found = np.zeros(len(plan), bool)
-        for _ in range(10):
-            area, ratio = height * width * draws.uniform(*self.scale), np.exp(draws.uniform(low, high))
-            new_h, new_w = (np.rint(np.sqrt(v)).astype(np.int64) for v in (area / ratio, area * ratio))
-            fits = ~found & (new_h > 0) & (new_w > 0) & (new_h <= height) & (new_w <= width)
-            h, w, found = np.where(fits, new_h, h), np.where(fits, new_w, w), found | fits
+        area, ratio = height * width * draws.uniform(*self.scale, 10), np.exp(draws.uniform(low, high, 10))
+        h, w = (np.rint(np.sqrt(v)).astype(np.int64) for v in (area / ratio, area * ratio))
+        fits = (h > 0) & (w > 0) & (h <= height) & (w <= width)
+        one, each = fits.argmax(0), np.arange(len(plan))
+        found = fits[one, each]
+        h = np.where(found, h[one, each], max(1, round(min(height, width / shape))))
+        w = np.where(found, w[one, each], max(1, round(min(width, height * shape))))
         m = _matrices(len(plan))
         for axis, (there, taken) in enumerate(((height, h), (width, w))):
             first = np.where(found, draws.integers(0, there - taken + 1), (there - taken) // 2)

@@ -22,7 +22,8 @@ class Plan:
         self.matrix: np.ndarray | None = None
         self.mirrored_only, self.stage = True, 0
         self.options: dict[str, Any] = {}
-        self.gain, self.offset = np.ones(1), np.zeros(1)
+        self.gain: Any = 1.0
+        self.offset: Any = 0.0
 
     def __len__(self) -> int:
         return len(self.images)
@@ -48,7 +49,7 @@ class Plan:
         self.stage = max(self.stage, stage)
         self.options.update(options)
 
-    def scale(self, gain: np.ndarray, offset: np.ndarray) -> None:
+    def scale(self, gain: Any, offset: Any) -> None:
         """v becomes gain v + offset; what was erased before, too."""
         self.stage = max(self.stage, SCALED)
         self.gain, self.offset = gain * self.gain, gain * self.offset + offset

@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from lamella.testing.peers import cases as of
+from lamella.testing.peers.augmentation import pipelines
 from lamella.testing.peers.cases import DENORMAL, PASSES, Case, Step, Training
 
 Cases = dict[str, Any]
@@ -348,7 +349,7 @@ SUITES: dict[str, Callable[[], Cases]] = {
     "gemm-square": gemm_square, "gemm-small": gemm_small, "conv3x3": conv3x3, "conv-other": conv_other, "conv-lenet": conv_lenet,
     "conv-grouped": conv_grouped, "batchnorm": batchnorm, "pool": pool, "softmax": softmax_loss, "activation": activation,
     "optimizer": optimizer, "overhead": overhead, "denormal": denormal, "training": training,
-    "recurrent": recurrent, "vision": vision,
+    "recurrent": recurrent, "vision": vision, "augmentation": pipelines,
 }  # fmt: skip
 
 
@@ -387,6 +388,7 @@ BARS: dict[str, list[Bar]] = {
     "activation": [Bar("mean", 1.5), Bar("least", 1), Bar("copy", 0.7), Bar("mean", 1.3, " both")],
     "optimizer": [Bar("least", 1, "resnet18"), Bar("copy", 0.8, "resnet18")],
     "recurrent": [Bar("least", 1.3)],
+    "augmentation": [Bar("least", 3, "crop|rotate", 1)],
     "overhead": [Bar("least", 1 / 0.6)],
     "denormal": [Bar("least", 1 / 1.1)],
     "vision": [Bar("least", 1, threads=1)],

@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 
 from lamella.testing.measure import machine, sample, timed
+from lamella.testing.peers.augmentation import Augmentation
 from lamella.testing.peers.cases import Case, Step, Training, Vision, noise
 from lamella.testing.peers.suites import MORE_ACTIVATIONS, SUITES
 
@@ -97,6 +98,8 @@ class Lamella:
             from lamella import vision
 
             return case.ours(vision, case.image())
+        if isinstance(case, Augmentation):
+            return case.ours()
         from lamella.layout import channels_last
 
         functional = lamella.functional
@@ -148,7 +151,7 @@ class Torch:
         return x.to(memory_format=self.format)
 
     def bind(self, case: Any) -> Call | None:
-        if isinstance(case, Vision):
+        if isinstance(case, (Vision, Augmentation)):
             return None
         torch = self.torch
         torch.set_grad_enabled(not isinstance(case, Case) or case.how != "forward")
@@ -241,6 +244,8 @@ class NumPy:
         pass
 
     def bind(self, case: Any) -> Call | None:
+        if isinstance(case, Augmentation):
+            return case.numpys()
         return partial(case.numpy, *case.arrays()) if isinstance(case, Case) and case.how == "forward" and case.numpy else None
 
     def version(self) -> str:
