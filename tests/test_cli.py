@@ -180,7 +180,7 @@ def test_traceback(capsys):
 def test_damaged_data(tmp_path, capsys):
     folder = tmp_path / "data"
     folder.mkdir()
-    source = datasets.Path(datasets.__file__).parent / "embedded"
+    source = Path(lamella.data.__file__).parent / "embedded"
     for path in source.glob("*.gz"):
         (folder / path.name).write_bytes(path.read_bytes()[:-20])
     error = fails(capsys, "train", "--data", folder)

@@ -4,6 +4,7 @@ import gzip
 import hashlib
 import struct
 import threading
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -196,7 +197,7 @@ def test_embedded():
         assert len({image.tobytes() for image in dataset.images}) > 0.99 * len(dataset)
     image, label = dataset[0]
     assert image.dtype == np.float32 and 0 <= image.min() < image.max() <= 1 and dataset.classes[label] == "Ankle boot"
-    licence = (datasets.Path(datasets.__file__).parent / "embedded" / "LICENSE-fashion-mnist").read_text()
+    licence = (Path(lamella.data.__file__).parent / "embedded" / "LICENSE-fashion-mnist").read_text()
     assert "MIT License" in licence and "Zalando" in licence
 
 

@@ -225,6 +225,7 @@ PUBLIC = [
     "optim.lr_scheduler",
     "data",
     "data.datasets",
+    "data.preprocessing",
     "data.transforms",
     "train",
     "vision",

@@ -6,6 +6,7 @@ Errors are one line on stderr and exit status 2 (``--traceback`` shows where the
 from __future__ import annotations
 
 import argparse
+import copy
 import csv
 import dataclasses
 import io
@@ -40,6 +41,7 @@ DEFAULTS: dict[str, Any] = {
     "out": None,
     "resume": None,
     "limit": None,
+    "augment": False,
     "workers": 0,
     "download": False,
     "no_pictures": False,
@@ -98,6 +100,8 @@ def _parser() -> Parser:
     add("--data", metavar="NAME", help="embedded (default), fashion-mnist, mnist, or a folder with their four IDX files")
     add("--download", action="store_true", help="fetch the data set if it is not there")
     add("--limit", type=_positive, metavar="N", help="use only the first N training and the first N test images")
+    add("--augment", action="store_true",
+        help="move the training images by up to a pixel, and mirror them unless they are digits, each time anew")  # fmt: skip
     add("--model", choices=MODELS, help="default: lenet")
     add("--batch-size", type=_positive, metavar="N", help=f"default: {DEFAULTS['batch_size']}")
     add("--optimizer", choices=tuple(LEARNING_RATES), help="default: adamw")
@@ -420,7 +424,7 @@ def _csv(history: list[dict[str, Any]]) -> str:
 def _study(options: Any) -> tuple[Any, Any, Any, list[float], list[float]]:
     """Training and test images, both normalised by the mean and standard deviation of the former, a new model, and these two."""
     from lamella import models, random
-    from lamella.data.transforms import Normalize
+    from lamella.data.transforms import Compose, Normalize, RandomCrop, RandomHorizontalFlip
 
     images, test = _datasets(options)
     random.manual_seed(options.seed)
@@ -428,6 +432,9 @@ def _study(options: Any) -> tuple[Any, Any, Any, list[float], list[float]]:
     mean = [round(float(v), 4) for v in np.atleast_1d(pixels.mean((0, 2, 3), np.float64))]
     std = [round(float(v), 4) or 1.0 for v in np.atleast_1d(pixels.std((0, 2, 3), np.float64))]
     images.transform = test.transform = Normalize(mean, std)
+    if options.augment:
+        mirrored = [RandomHorizontalFlip()] if images.mirrors else []
+        images.transform = Compose([*mirrored, RandomCrop(images.image_size, padding=1), images.transform])
     model = models.create(options.model, in_channels=images.in_channels, num_classes=len(images.classes), image_size=images.image_size)
     return images, test, model, mean, std
 
@@ -436,7 +443,7 @@ def _train(args: argparse.Namespace) -> int:
     options = _options(args)
     _compute(options)
     from lamella.config import get_config
-    from lamella.data import DataLoader, random_split
+    from lamella.data import DataLoader, Subset, random_split
     from lamella.serialization import save_model, write_atomically
     from lamella.train import EarlyStopping, Interrupted, Trainer, learning_verdict
 
@@ -447,7 +454,10 @@ def _train(args: argparse.Namespace) -> int:
 
     train, valid, callbacks = images, test, []
     if options.patience is not None:
-        train, valid = random_split(images, [0.9, 0.1])
+        train, kept = random_split(images, [0.9, 0.1])
+        held = copy.copy(images)
+        held.transform = test.transform
+        valid = Subset(held, kept.indices)
         callbacks.append(EarlyStopping("val_loss", options.patience))
     loader = DataLoader(train, min(options.batch_size, len(train)), shuffle=True, drop_last=True, num_workers=options.workers)
     valid_loader, test_loader = DataLoader(valid, EVALUATED_AT_ONCE, num_workers=options.workers), DataLoader(test, EVALUATED_AT_ONCE)
@@ -555,35 +565,6 @@ def _pictures(out: Path, options: Any, model: Any, history: list[dict[str, Any]]
 # predict
 
 
-def _picture(path: Path, channels: int, size: tuple[int, int], invert: bool) -> np.ndarray:
-    try:
-        from PIL import Image, ImageOps, UnidentifiedImageError
-    except ImportError:
-        raise RuntimeError("pictures need Pillow; run: pip install 'lamella[train]'") from None
-    if channels not in (1, 3):
-        raise ValueError(f"{path}: expected a model of 1 or 3 channels for pictures, got one of {channels}; give it an .npy batch")
-    try:
-        with Image.open(path) as opened:
-            picture = ImageOps.exif_transpose(opened)
-            if picture.mode.startswith("I;16") or picture.mode == "I":
-                picture = Image.fromarray((np.asarray(picture, np.float64).clip(0, 65535) / 257).round().astype(np.uint8))
-            if picture.has_transparency_data:
-                picture = picture.convert("RGBA")
-                if invert:  # what is transparent counts as background either way: black after the inversion
-                    picture = Image.alpha_composite(Image.new("RGBA", picture.size, "white"), picture)
-                else:
-                    picture = Image.alpha_composite(Image.new("RGBA", picture.size, "black"), picture)
-            picture = picture.convert("L" if channels == 1 else "RGB")
-            if picture.size != size[::-1]:
-                picture = picture.resize(
-                    size[::-1], Image.Resampling.LANCZOS if min(picture.size) > max(size) else Image.Resampling.BICUBIC
-                )
-            pixels = np.asarray(picture)
-    except (UnidentifiedImageError, SyntaxError, EOFError, Image.DecompressionBombError) as error:
-        raise ValueError(f"{path}: expected a picture Pillow can read, or an .npy file, got {error}") from None
-    return (pixels[None, None] if channels == 1 else np.moveaxis(pixels, -1, 0)[None]).copy()
-
-
 def _batch(path: Path, channels: int, size: tuple[int, int]) -> np.ndarray:
     try:
         images = np.load(path, allow_pickle=False)
@@ -611,6 +592,7 @@ def _batch(path: Path, channels: int, size: tuple[int, int]) -> np.ndarray:
 
 def _predict(args: argparse.Namespace) -> int:
     _compute(args)
+    from lamella.data import read_picture
     from lamella.data.transforms import Normalize
     from lamella.serialization import load_model
 
@@ -626,7 +608,7 @@ def _predict(args: argparse.Namespace) -> int:
             images = _batch(path, channels, size)
             names = [f"{path}[{i}]" for i in range(len(images))]
         else:
-            images, names = _picture(path, channels, size, args.invert), [str(path)]
+            images, names = read_picture(path, channels, size, args.invert)[None], [str(path)]
         if args.invert:
             images = 255 - images if images.dtype == np.uint8 else 1 - images
         elif channels == 1 and images.dtype == np.uint8 and len(images) == 1 and sum(description.get("mean", [1.0])) < 0.4:

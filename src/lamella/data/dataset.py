@@ -1,4 +1,4 @@
-"""What a DataLoader walks through: Dataset, TensorDataset, Subset, random_split."""
+"""What a DataLoader walks through: Dataset, TensorDataset, Subset, ConcatDataset, random_split."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from lamella import random
+from lamella.data.draws import current_part
 from lamella.tensor import Tensor
 
 
@@ -107,6 +108,62 @@ class Subset(Dataset):
         if name in ("classes", "in_channels", "image_size", "transform"):
             return getattr(self.dataset, name)
         raise AttributeError(f"'Subset' object has no attribute {name!r}")
+
+
+class ConcatDataset(Dataset):
+    """Datasets one after the other, such as training and validation set for the last training.
+
+    Parameters
+    ----------
+    datasets : sequence of Dataset
+
+    Raises
+    ------
+    ValueError
+        No datasets.
+
+    Examples
+    --------
+    >>> both = ConcatDataset([TensorDataset(np.arange(3)), TensorDataset(np.arange(10, 12))])
+    >>> len(both), int(both[3][0]), [int(x) for x, in both]
+    (5, 10, [0, 1, 2, 10, 11])
+    """
+
+    def __init__(self, datasets: Sequence[Any]):
+        self.datasets = list(datasets)
+        if not self.datasets:
+            raise ValueError("ConcatDataset: expected at least one dataset")
+        self.cumulative_sizes = np.cumsum([len(dataset) for dataset in self.datasets])
+        if all(hasattr(dataset, "gather") for dataset in self.datasets):
+            self.gather = self._gather
+
+    def __len__(self) -> int:
+        return int(self.cumulative_sizes[-1])
+
+    def _place(self, index: Any) -> tuple[Any, Any]:
+        """Which dataset, and where in it."""
+        which = np.searchsorted(self.cumulative_sizes, index, side="right")
+        return which, index - np.concatenate([[0], self.cumulative_sizes])[which]
+
+    def __getitem__(self, index: int) -> Any:
+        i = int(index) + (len(self) if index < 0 else 0)
+        if not 0 <= i < len(self):
+            raise IndexError(f"ConcatDataset: index {index} is out of range for {len(self)} samples")
+        which, place = self._place(i)
+        return self.datasets[which][int(place)]
+
+    def _gather(self, indices: np.ndarray) -> tuple[np.ndarray, ...]:
+        which, places = self._place(np.asarray(indices))
+        found: list[tuple[np.ndarray, tuple[np.ndarray, ...]]] = []
+        for number, dataset in enumerate(self.datasets):
+            mine = np.flatnonzero(which == number)
+            if len(mine):
+                with current_part(mine):
+                    found.append((mine, dataset.gather(places[mine])))
+        if len(found) == 1:
+            return found[0][1]
+        back = np.argsort(np.concatenate([mine for mine, _ in found]))
+        return tuple(np.concatenate(column)[back] for column in zip(*(arrays for _, arrays in found), strict=True))
 
 
 def split_generator(generator: Any) -> np.random.Generator:

@@ -47,7 +47,7 @@ class Draws:
     def __init__(self, keys: np.ndarray):
         self.keys, self.made, self._start = keys, 0, 0
         self._block = np.empty((0, len(keys)), np.uint64)
-        self._uniform = np.empty((0, len(keys)))
+        self._uniform: np.ndarray = np.empty((0, len(keys)))
 
     def __len__(self) -> int:
         return len(self.keys)

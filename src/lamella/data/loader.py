@@ -62,7 +62,7 @@ class DataLoader:
     shuffle : bool
         A new order in every loop. Loop number `e` of a loader has the order of the generator ``Philox(key=[seed, e])``.
     sampler : iterable of int, optional
-        The order to use, instead of `shuffle`.
+        The order to use, instead of `shuffle`. One with ``order(seed, epoch)``, such as `WeightedRandomSampler`, follows from the loader's seed.
     batch_sampler : iterable of sequences of int, optional
         The indices of each batch, instead of batch_size, shuffle, sampler and drop_last.
     num_workers : int
@@ -152,6 +152,8 @@ class DataLoader:
 
     def order(self, epoch: int) -> np.ndarray:
         """The indices of loop number `epoch`, in order."""
+        if self.sampler is not None and hasattr(self.sampler, "order"):
+            return self.sampler.order(self.seed, epoch)
         if self.sampler is not None:
             return np.fromiter(self.sampler, np.int64)
         if not self.shuffle:
@@ -186,7 +188,7 @@ class DataLoader:
         self._epoch, self._batch, self._open = epoch, start, True
         self._next, self._start = epoch + 1, 0
         whole = self._batches(epoch)
-        seed = self.seed if self.shuffle or self._seeded else random.initial_seed()
+        seed = self.seed if self.shuffle or self._seeded or hasattr(self.sampler, "order") else random.initial_seed()
         batches = [(whole[i], Draws(keys(seed, epoch, i, count=len(whole[i])))) for i in range(start, len(whole))]
         return self._walk(epoch, start, self._prefetched(batches) if self.num_workers else map(self._load, batches))
 

@@ -51,7 +51,7 @@ class RandomErasing(Transform):
     def join(self, plan: Plan, draws: Draws) -> None:
         height, width = plan.size
         area = height * width * draws.uniform(*self.scale, TRIES)
-        ratio = np.exp(draws.uniform(*(math.log(r) for r in self.ratio), TRIES))
+        ratio = np.exp(draws.uniform(math.log(self.ratio[0]), math.log(self.ratio[1]), TRIES))
         h, w = np.rint(np.sqrt(area * ratio)).astype(np.int64), np.rint(np.sqrt(area / ratio)).astype(np.int64)
         fits = (h < height) & (w < width)
         fits &= draws.uniform() < self.p
