@@ -23,9 +23,10 @@ def sort(p, x, order, scratch):
 def choose(p, order, weight, extreme, cut, scratch):
     extreme[:] = -np.inf, np.inf
     cut[...] = -1
-    total = np.cumsum(weight[order & (p.same - 1)], axis=1)
-    for f, i in zip(*np.nonzero(order < p.same)):
-        if total[f, i] > extreme[f, 0]:
-            extreme[f, 0], cut[f, 0] = total[f, i], i
-        if total[f, i] < extreme[f, 1]:
-            extreme[f, 1], cut[f, 1] = total[f, i], i
+    if p.samples:
+        total = np.cumsum(weight[order & (p.same - 1)], axis=1)
+        for column, first in ((0, np.argmax), (1, np.argmin)):
+            at_cuts = np.where(order < p.same, total, extreme[:, column : column + 1])
+            at = first(at_cuts, axis=1)
+            extreme[:, column] = at_cuts[np.arange(p.features), at]
+            cut[:, column] = np.where((order < p.same).any(axis=1), at, -1)
