@@ -11,6 +11,11 @@ from lamella.data.draws import Draws, keys
 from lamella.data.transforms.plan import Plan
 
 
+@pytest.fixture(autouse=True)
+def seed():
+    lamella.manual_seed(0)
+
+
 def images(n=6, c=1, h=9, w=8, dtype=np.uint8, seed=0):
     x = np.random.default_rng(seed).integers(0, 256, (n, c, h, w)).astype(np.uint8)
     return x if dtype == np.uint8 else (x / 255).astype(dtype)
@@ -128,7 +133,7 @@ def test_resized_crop_of_everything_is_a_resize():
 def test_erasing_and_cutout_cover_what_they_say():
     x = np.ones((400, 1, 20, 20), np.float32)
     area = (T.RandomErasing(1, (0.1, 0.2))(x) == 0).mean((1, 2, 3))
-    assert area.min() > 0.08 and area.max() < 0.22
+    assert area.min() > 0.08 and area.max() < 0.24  # sides are rounded
     assert ((T.RandomErasing(0.25)(x) == 0).any((1, 2, 3)).mean() - 0.25) < 0.08
     square = (T.Cutout(8)(x) == 0).sum((1, 2, 3))
     assert square.max() == 64 and square.min() >= 16

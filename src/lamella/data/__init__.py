@@ -7,6 +7,7 @@ from lamella.data.label_noise import label_noise
 from lamella.data.loader import DataLoader
 from lamella.data.pictures import read_picture
 from lamella.data.sampling import BalancedSampler, Sampler, WeightedRandomSampler, class_weights
+from lamella.data.sizes import recommended_size
 from lamella.data.splitting import k_fold, labels_of, stratified_split
 from lamella.data.tables import read_table, write_table
 
@@ -30,6 +31,7 @@ __all__ = [
     "random_split",
     "read_picture",
     "read_table",
+    "recommended_size",
     "stratified_split",
     "transforms",
     "write_table",

@@ -10,7 +10,7 @@ import numpy as np
 
 from lamella.tensor import Tensor
 
-__all__ = ["plot_confusion", "plot_curves", "plot_filters", "plot_lr_find"]
+__all__ = ["plot_batch_losses", "plot_confusion", "plot_curves", "plot_filters", "plot_lr_find"]
 
 _TRAIN, _VALID = "#1f5fa8", "#d1601f"
 
@@ -92,6 +92,53 @@ def plot_curves(
     axes[-1].set_ylim(bottom=0)
     if title:
         figure.suptitle(title, fontsize=11)
+    return _finish(figure, path)
+
+
+def plot_batch_losses(losses: Sequence[float], path: str | os.PathLike | None = None, batches_per_epoch: int | None = None) -> Any:
+    """The loss of every mini-batch of a training, and its moving average.
+
+    Parameters
+    ----------
+    losses : sequence of float
+        `Trainer.batch_losses`.
+    path : str or path, optional
+        Where to save the picture.
+    batches_per_epoch : int, optional
+        Marks the ends of epochs.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+
+    Raises
+    ------
+    ValueError
+        No losses.
+
+    Examples
+    --------
+    >>> plot_batch_losses([2.0, 1.5, 1.7, 1.2]).axes[0].get_xlabel()
+    'mini-batch'
+    """
+    values = np.asarray(losses, np.float64)
+    if not values.size:
+        raise ValueError("plot_batch_losses: expected the loss of at least one batch, got none")
+    width = max(1, len(values) // 50)
+    sums = np.concatenate([[0.0], np.cumsum(values)])
+    first = np.maximum(np.arange(len(values)) - width + 1, 0)
+    average = (sums[1:] - sums[first]) / (np.arange(1, len(values) + 1) - first)
+    figure = _figure(7, 4)
+    axis = figure.subplots()
+    number = np.arange(1, len(values) + 1)
+    axis.plot(number, values, color=_TRAIN, alpha=0.3, linewidth=1, label="loss of a batch")
+    axis.plot(number, average, color=_TRAIN, linewidth=2, label=f"mean of the last {width}")
+    for end in range(batches_per_epoch, len(values), batches_per_epoch) if batches_per_epoch else ():
+        axis.axvline(end, color="#888888", linestyle="--", linewidth=0.5)
+    axis.set_xlabel("mini-batch")
+    axis.set_ylabel("loss")
+    axis.grid(alpha=0.3)
+    axis.legend()
     return _finish(figure, path)
 
 

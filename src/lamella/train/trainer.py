@@ -98,6 +98,8 @@ class Trainer:
         training without the evaluation). The accuracies only where the targets are classes.
     epoch : int
         Epochs finished.
+    batch_losses : list of float
+        The loss of every batch this Trainer has seen, for `plots.plot_batch_losses`.
 
     Examples
     --------
@@ -132,6 +134,7 @@ class Trainer:
         self.callbacks, self.progress, self.valid_name = list(callbacks), progress, valid_name
         self.checkpoint = None if checkpoint is None else Path(checkpoint)
         self.history: list[dict[str, Any]] = []
+        self.batch_losses: list[float] = []
         self.epoch = 0
         self.stopped: str | None = None
         self._partial: dict[str, Any] = {}  # of the epoch under way: sums, and where the loader is
@@ -143,7 +146,9 @@ class Trainer:
         """End `fit` after this epoch; for callbacks."""
         self.stopped = reason
 
-    def fit(self, train: Iterable[Any], valid: Iterable[Any] | None = None, epochs: int = 1, resume: bool = False) -> list[dict[str, Any]]:
+    def fit(
+        self, train: Iterable[Any], valid: Iterable[Any] | None = None, epochs: int = 1, resume: bool = False, valid_every: int = 1
+    ) -> list[dict[str, Any]]:
         """Train until `epochs` epochs are done, counting those of earlier calls and of a resumed checkpoint.
 
         Parameters
@@ -153,6 +158,8 @@ class Trainer:
         epochs : int
         resume : bool
             Load the checkpoint first, if there is one, and go on from there. Model, optimizer, scheduler and data must be made as before.
+        valid_every : int
+            Validate after every so many epochs, and after the last.
 
         Returns
         -------
@@ -167,6 +174,8 @@ class Trainer:
         ValueError
             The checkpoint is damaged, or belongs to another model.
         """
+        if valid_every < 1:
+            raise ValueError(f"Trainer.fit: expected valid_every to be at least 1, got {valid_every}")
         self._loader = train if hasattr(train, "state_dict") and hasattr(train, "load_state_dict") else None
         self.stopped = None
         if resume:
@@ -183,7 +192,8 @@ class Trainer:
         with _CtrlC() as ctrl_c:
             try:
                 while self.epoch < epochs and self.stopped is None:
-                    self._epoch(train, valid, progress, ctrl_c)
+                    due = (self.epoch + 1) % valid_every == 0 or self.epoch + 1 == epochs
+                    self._epoch(train, valid if due else None, progress, ctrl_c)
                     left = (time.perf_counter() - begun) / (self.epoch - first) * (epochs - self.epoch)
                     progress.end(self.history[-1], left)
                 if self.stopped is not None:
@@ -263,6 +273,7 @@ class Trainer:
         sums["classes"] = sums["classes"] and right is not None
         sums["right"] += right or 0
         sums["loss"] += value * count
+        self.batch_losses.append(value)
         sums["images"] += count
         sums["batches"] += 1
 
