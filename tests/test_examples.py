@@ -24,6 +24,7 @@ SIZES = {
     "transfer": ["--epochs", "1"],
 }
 PRINTED = {  # lines that the courses print
+    "activation_zoo": ["softmax([3, 1, 0.2]) = [0.8360188  0.11314284 0.05083836]"],
     "eleven_lines": ["wanted  by hand  lamella"],
     "perceptron_and": [
         "  j=4   1  1  1        1  1      0    -3   2   1",
