@@ -134,9 +134,7 @@ def photograph() -> np.ndarray:
         waves = np.hypot(*np.meshgrid(np.fft.fftfreq(512), np.fft.rfftfreq(512), indexing="ij"))
         clouds = np.fft.irfft2(np.fft.rfft2(noise((512, 512))) / np.maximum(waves, 1 / 512))
         return (128 + 50 * clouds / clouds.std()).clip(0, 255).astype(np.uint8)
-    from lamella.vision import grey
-
-    return grey(astronaut())
+    return np.rint((astronaut() * np.array([0.299, 0.587, 0.114])).sum(2)).astype(np.uint8)
 
 
 def integral(dtype: str, height: int, width: int, sums: int) -> Vision:

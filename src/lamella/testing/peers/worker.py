@@ -95,9 +95,7 @@ class Lamella:
         if isinstance(case, Training):
             return training(case, lamella.nn, lamella.functional, lamella.no_grad, lamella.optim.AdamW, lamella.Tensor)
         if isinstance(case, Vision):
-            from lamella import vision
-
-            return case.ours(vision, case.image())
+            return case.ours(lamella.vision, case.image())
         if isinstance(case, Augmentation):
             return case.ours()
         from lamella.layout import channels_last
