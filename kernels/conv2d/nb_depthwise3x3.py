@@ -127,7 +127,7 @@ def tile(dtype, rows, kh, kw, s, edge):
 def _emit_gradients(b, dtype, s, edge, arguments):
     x, (g, pixel, line, g_line, sums, count, far, zeros, low, high, g_high) = arguments[:3], arguments[3:]
     vector = _vector(dtype)
-    pixels = _steps(b, pixel, 2 * WIDE * s + 3)
+    pixels = _steps(b, pixel, max(9, WIDE * s + 3))
     places = [b.add(sums, pixels[t]) for t in range(9)]
     start = [load(b, at, vector) for at in places]
     entry = b.block

@@ -32,8 +32,8 @@ from lamella.kernels._common.nb_tile import MR, call
 # isort: off
 from lamella.kernels.conv2d._nb_gather import (
     ACT, BIAS, BLOCK_PANELS, BLOCKS, BUFFER, BUFFER_BYTES, CHANNELS, DB, DEPTH, DST, DST_COLUMN, DST_FIRST, DST_IMAGE, DST_ROW, DW,
-    COLUMNS, GROUPS, HEIGHT, K, MAX_ROWS, MB, N, NR, OWN, PANELS, PARTS, PRIVATES, RATE, ROWS, RUNS, SLOPE, SRC, SX, SY, W, WIDTH, WP, ZERO,
-    activating, add_pixels, aligned, backward_gathers, ceil_div, forward_gather, pack_weights, sum_private, tile_of,
+    COLUMNS, GROUPS, HEIGHT, K, MAX_ROWS, MB, N, NR, OWN, PANELS, PARTS, PLACE, PRIVATES, RATE, ROWS, RUNS, SLOPE, SRC, SX, SY, TAPS, W, WIDTH, WP, ZERO,
+    activating, add_pixels, address, aligned, backward_gathers, ceil_div, forward_gather, pack_weights, sum_private, tile_of,
 )  # fmt: skip
 # isort: on
 
@@ -215,14 +215,14 @@ class Plan:
         else:
             lengths = {min(band_columns, v.columns), v.columns - (strips - 1) * band_columns}
             v.need_tiles({height for n in lengths for height in (min(tall, n), n % tall) if height}, narrow=True)
-        self.shared = v.private_bytes if backward_weight else v.packed_bytes
         self.words = v.template(
             self.buffer_bytes, band_rows, bands, band_columns, strips, in_place, pitch, v.y_low, v.y_high, v.x_low, v.x_high, tall, ao, bo,
             run_depth, row_ao, row_bo,
         )  # fmt: skip
 
 
-def _program(plan, pass_, shared):
+def _program(plan, pass_, shared, first=0, taps=0, place=None):
+    """The program of a gather; its weights are packed with those of `taps` taps in all, from number `first` on, by the first gather."""
     v, words = plan.v, plan.words.tolist()
     if pass_ == "backward_weight":
         words[SRC], words[DST], words[DW], words[DB], words[PRIVATES], words[BUFFER] = (*map(Argument, range(5)), Argument(4, shared))
@@ -231,12 +231,13 @@ def _program(plan, pass_, shared):
             Stage(sum_private(v.dtype), v.groups * v.panels, v.sum_time),
         )
     else:
-        words[SRC], words[W], words[BIAS], words[DST], words[WP], words[BUFFER] = (*map(Argument, range(5)), Argument(4, shared))
-        stages = (
-            Stage(pack_weights(v.dtype), v.groups * v.panels, v.pack_time),
-            Stage(band_task(v.dtype), plan.tasks, plan.time, plan.buffer_bytes),
-        )
-    return program(words, *stages, shared=shared, keep=v)
+        words[SRC], words[W], words[BIAS], words[DST] = map(Argument, range(4))
+        words[WP], words[BUFFER] = Argument(4, first * v.depth * v.nr * v.item), Argument(4, shared)
+        words[TAPS], words[K], words[PLACE] = taps, taps * v.depth, address(place)
+        stages = [Stage(band_task(v.dtype), plan.tasks, plan.time, plan.buffer_bytes)]
+        if first == 0 and v.taps:
+            stages.insert(0, Stage(pack_weights(v.dtype), v.groups * v.panels, 0.2 * v.groups * v.n * taps * v.depth))
+    return program(words, *stages, shared=shared, keep=(v, place))
 
 
 @lru_cache(4096)
@@ -244,8 +245,18 @@ def plans(pass_, p):
     """(bytes shared, bytes per thread, programs)"""
     gathers = backward_gathers(p) if pass_ == "backward_input" else [forward_gather(p, p.act if pass_ == "forward" else 0)]
     made = [Plan(v, pass_ == "backward_weight") for v in gathers]
-    shared, per_thread = max((plan.shared for plan in made), default=0), max((plan.buffer_bytes for plan in made), default=0)
-    return shared, per_thread, [_program(plan, pass_, shared) for plan in made]
+    per_thread = max((plan.buffer_bytes for plan in made), default=0)
+    if pass_ == "backward_weight":
+        shared = made[0].v.private_bytes
+        return shared, per_thread, [_program(made[0], pass_, shared)]
+    # the residues of backward_input share packed panels, so that the weights are read once
+    taps, place = sum(plan.v.taps for plan in made), np.full(p.kh * p.kw, -1)
+    firsts = np.cumsum([0, *(plan.v.taps for plan in made)]).tolist()
+    for first, plan in zip(firsts, made):
+        place[plan.v.tables[2]] = first + np.arange(plan.v.taps)
+    v = made[0].v
+    shared = aligned(v.groups * v.panels * taps * v.depth * v.nr * v.item)
+    return shared, per_thread, [_program(plan, pass_, shared, first, taps, place) for first, plan in zip(firsts, made)]
 
 
 def scratch(pass_, p):
