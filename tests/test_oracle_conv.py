@@ -83,6 +83,11 @@ def test_conv2d_geometry(data):
     agree("float64", shape, (oc, ic // groups, *k), draw(st.booleans()), stride=stride, padding=padding, dilation=dilation, groups=groups)
 
 
+@pytest.mark.parametrize("stride", [1, 2])
+def test_depthwise_images_larger_than_caches(stride):
+    agree("float32", (4, 40, 120, 122), (40, 1, 3, 3), True, "channels_last", padding=1, groups=40, stride=stride)
+
+
 @pytest.mark.parametrize("special", [np.nan, np.inf, -np.inf])
 def test_special_values_propagate(special):
     x = rng.standard_normal((1, 2, 6, 6)).astype("float32")

@@ -10,13 +10,15 @@ Tile     forward, backward_input: 2 rows x 4 columns of pixels x 1 register of c
          backward_weight: 9 taps x 1 register of channels, summed over columns, 4 at a time: 22 loads for 36 FMA
 
 Loops    tasks: image, band of rows; backward_input at stride 2 does all four gathers of a band, so that g is read once from memory
-         results of 4 MB and more are stored past the caches
-         rows, columns of the tile, registers of channels: channels innermost, because they are what lies side by side in memory
-         backward_weight: tasks are chunks of bands with a private dw each, added in order afterwards; rows, blocks of columns, registers of
-         channels, columns
+         results larger than L2 are stored past the caches: what they would push out is what is read next
+         blocks of channels whose rows stay in L1 (one block, if few would), rows, columns of the tile, registers of channels: channels
+         innermost, because they are what lies side by side in memory. The rows that come next are fetched ahead.
+         backward_weight: tasks are chunks of bands, with a private dw each, x blocks of registers, added in order afterwards; groups of rows,
+         registers of channels, columns. While a band is summed, the next one is fetched into L2. Images that no cache holds: blocks of columns
+         before registers, in the order of memory, the next row fetched ahead.
 Edges    rows above and below the image are a line of zeros; tiles whose taps reach outside mask what they load. The last register of channels
-         where it is partial is computed pixel by pixel with the taps there are, as are columns at the edges in backward_weight and where that
-         saves a tile.
+         where it is partial is computed pixel by pixel with the taps there are (backward_weight: masked), as are columns at the edges in
+         backward_weight and where that saves a tile.
 Cost     2 * 9 * mb * c * oh * ow flops; reads and writes every value once: bound by memory for images that do not fit the cache
 Gains    over cy_depthwise, which loads a pixel for every tap and copies bands with a border
 """
@@ -25,21 +27,27 @@ from libc.string cimport memset
 
 from lamella.kernels._common.pool cimport ANY_SLOTS, parallel_for
 from lamella.kernels._common.simd cimport (
-    LM_VB, lanes, v_add, v_fence, v_fma, v_load, v_load_n, v_prefetch, v_store, v_store_n, v_stream, v_zero, vec,
+    LM_VB, lanes, v_add, v_fence, v_fma, v_load, v_load_n, v_prefetch, v_prefetch_l2, v_store, v_store_n, v_stream, v_zero, vec,
 )
 from lamella.kernels._common.tile cimport ACT_NONE, BIAS_COLUMN, Epilogue, finish, plain
+from lamella.kernels._common.transpose cimport square
 from lamella.kernels._common.types cimport i64, real
-from lamella.kernels.conv2d.gather cimport IC, IH, IW, MB, OH, OW, SH, Gather, aligned, backward_gather, ceil_div, epilogue, forward_gather
+from lamella.kernels.conv2d.gather cimport IC, IH, IW, MB, OH, OW, SH, Gather, aligned, backward_gather, ceil_div, epilogue, fetch, forward_gather
 
 cnp.import_array()
 
 cdef enum:
-    CHUNKS = 8              # private copies of dw at most
-    UNITS = 16              # tasks wanted at least
-    BLOCK = 8               # columns over which backward_weight sums in registers
+    TASKS = 8               # of backward_weight, wanted at least
+    BLOCK = 8               # registers of channels of such a task, at most
+    UNIT = 128 * 1024       # bytes of both images that it fetches into L2 while it computes as many
+    COLUMNS = 64            # that are summed at once, rows of them, before the next register
+    FEW = 12                # the same in images that no cache holds: read in the order in which they lie there
+    UNITS = 16              # tasks of the other passes, wanted at least
     BAND = 192 * 1024       # bytes of source per task
-    STREAM = 4 << 20        # bytes of results from which on they go past the caches
-    FAR = 16 << 20          # bytes of images from which on they are fetched ahead: the caches do not hold them
+    NEAR = 32 * 1024        # bytes of source rows, those to come too, that stay in L1
+    LEAST = 4               # registers of channels in them at least
+    FAR = 16 << 20          # bytes of images that no cache holds
+    STREAM = 1 << 20        # bytes of results from which on they go past the caches
 
 
 cdef struct Gathered:
@@ -53,15 +61,16 @@ cdef struct Depthwise:
     int count
     bint double_precision
     i64 item
-    i64 channels
+    i64 channels, registers
     i64 stride
     i64 rows                # of the largest gather
     i64 band_rows, bands
     Epilogue e
     const char *zeros       # a line
     bint stream             # results go past the caches
-    bint far                # images lie beyond them
-    i64 chunks
+    i64 chunks              # backward_weight: private copies of dw, of blocks of registers
+    i64 block, blocks
+    bint far
     char *private_
     i64 tables[4][27]
 
@@ -127,43 +136,47 @@ cdef inline void pixel(
 
 
 cdef inline void rows_run(
-    real t, int rows, int kh, int kw, int s, Depthwise *d, Gathered *a, const real **x, real *dst,
+    real t, int rows, int kh, int kw, int s, Depthwise *d, Gathered *a, const real **x, real *dst, i64 c0, i64 c1, const real *ahead,
 ) noexcept nogil:
-    """`rows` rows of the output: x[i] is where its column 0 reads source row i (before the image's first pixel, if there is padding)."""
+    """`rows` rows of the output, channels c0 to c1: x[i] is where its column 0 reads source row i (before the image's first pixel, if there is
+    padding). ahead: where it will begin to read next."""
     cdef Gather *v = &a.v
     cdef Epilogue e = d.e
     cdef const real *there[4]
-    cdef i64 whole = d.channels // lanes(t) * lanes(t)
-    cdef i64 q = 0, behind = v.columns, i, j, r, k, start, low, high
+    cdef i64 whole = c0 + (c1 - c0) // lanes(t) * lanes(t)
+    cdef i64 first = 0, behind = v.columns, q, i, j, r, k, start, low, high
     cdef bint tiled
     cdef const real *wp = <const real *>v.wp
     if ceil_div(a.behind - a.first, columns_of()) < ceil_div(v.columns, columns_of()):       # tiles fit between the edges: those pixel by pixel
-        q, behind = a.first, a.behind
-    tiled = behind - q >= columns_of()
+        first, behind = a.first, a.behind
+    tiled = behind - first >= columns_of()
+    q = first
     while tiled and q < behind:
         start = min(q, behind - columns_of())           # the last tile computes some columns twice
         low = -start * s - v.x_low
         high = v.width + low
-        for j in range(whole // lanes(t)):
+        j = c0
+        while j < whole:
             if e.bias_kind == BIAS_COLUMN:
-                e.bias = <const real *>d.e.bias + j * lanes(t)
-            for r in range(rows * s):           # the lines that the next rows will read first
+                e.bias = <const real *>d.e.bias + j
+            for r in range(rows * s if ahead != NULL else 0):
                 for k in range(columns_of() * s):
-                    v_prefetch(x[kh - 1 + (rows - 1) * s] + ((r + 1) * v.width + start * s + k) * d.channels + j * lanes(t))
+                    v_prefetch(ahead + (r * v.width + start * s + k) * d.channels + j)
             if a.first <= start and start + columns_of() <= a.behind:
                 tile(
-                    t, rows, kh, kw, s, x, start * s * d.channels + j * lanes(t), d.channels, wp + j * lanes(t),
-                    dst + start * v.dst_column + j * lanes(t), v.dst_row, v.dst_column, &e, d.stream, False, 0, 0,
+                    t, rows, kh, kw, s, x, start * s * d.channels + j, d.channels, wp + j,
+                    dst + start * v.dst_column + j, v.dst_row, v.dst_column, &e, d.stream, False, 0, 0,
                 )
             else:
                 tile(
-                    t, rows, kh, kw, s, x, start * s * d.channels + j * lanes(t), d.channels, wp + j * lanes(t),
-                    dst + start * v.dst_column + j * lanes(t), v.dst_row, v.dst_column, &e, d.stream, True, low, high,
+                    t, rows, kh, kw, s, x, start * s * d.channels + j, d.channels, wp + j,
+                    dst + start * v.dst_column + j, v.dst_row, v.dst_column, &e, d.stream, True, low, high,
                 )
+            j += lanes(t)
         q = start + columns_of()
     for i in range(v.columns):
-        j = whole if tiled and (behind == v.columns or a.first <= i < behind) else 0
-        while j < d.channels:
+        j = whole if tiled and first <= i < behind else c0
+        while j < c1:
             if e.bias_kind == BIAS_COLUMN:
                 e.bias = <const real *>d.e.bias + j
             for r in range(rows):
@@ -171,7 +184,7 @@ cdef inline void rows_run(
                     there[k] = x[r * s + k] + i * s * d.channels + j
                 pixel(
                     t, kh, kw, max(-i * s - v.x_low, <i64>0), min(<i64>kw, v.width - i * s - v.x_low), there, d.channels, wp + j,
-                    min(<i64>lanes(t), d.channels - j), dst + r * v.dst_row + i * v.dst_column + j, &e,
+                    min(<i64>lanes(t), c1 - j), dst + r * v.dst_row + i * v.dst_column + j, &e,
                 )
             j += lanes(t)
 
@@ -184,8 +197,8 @@ cdef inline const real *source_row(real t, Depthwise *d, Gather *v, i64 image, i
     return line + v.x_low * d.channels
 
 
-cdef inline void rows_of_part(real t, Depthwise *d, Gathered *a, i64 image, i64 r, int rows) noexcept nogil:
-    """`rows` rows of one gather, from r on."""
+cdef inline void rows_of_part(real t, Depthwise *d, Gathered *a, i64 image, i64 r, int rows, i64 c0, i64 c1, const real *ahead) noexcept nogil:
+    """`rows` rows of one gather, from r on, channels c0 to c1."""
     cdef Gather *v = &a.v
     cdef const real *x[4]
     cdef real *dst = <real *>v.dst + v.dst_first + image * v.dst_image + r * v.dst_row
@@ -193,154 +206,199 @@ cdef inline void rows_of_part(real t, Depthwise *d, Gathered *a, i64 image, i64 
     for i in range(a.kh + rows - 1):
         x[i] = source_row(t, d, v, image, r * v.sy + v.y_low + i)
     if rows == 2:
-        rows_run(t, 2, 3, 3, 1, d, a, x, dst)
+        rows_run(t, 2, 3, 3, 1, d, a, x, dst, c0, c1, ahead)
     elif v.sy == 2:
-        rows_run(t, 1, 3, 3, 2, d, a, x, dst)
+        rows_run(t, 1, 3, 3, 2, d, a, x, dst, c0, c1, ahead)
     elif a.kh == 3:
-        rows_run(t, 1, 3, 3, 1, d, a, x, dst)
+        rows_run(t, 1, 3, 3, 1, d, a, x, dst, c0, c1, ahead)
     elif a.kh == 2 and a.kw == 2:
-        rows_run(t, 1, 2, 2, 1, d, a, x, dst)
+        rows_run(t, 1, 2, 2, 1, d, a, x, dst, c0, c1, ahead)
     elif a.kh == 2:
-        rows_run(t, 1, 2, 1, 1, d, a, x, dst)
+        rows_run(t, 1, 2, 1, 1, d, a, x, dst, c0, c1, ahead)
     elif a.kw == 2:
-        rows_run(t, 1, 1, 2, 1, d, a, x, dst)
+        rows_run(t, 1, 1, 2, 1, d, a, x, dst, c0, c1, ahead)
     else:
-        rows_run(t, 1, 1, 1, 1, d, a, x, dst)
+        rows_run(t, 1, 1, 1, 1, d, a, x, dst, c0, c1, ahead)
 
 
 cdef void band_task(real t, Depthwise *d, i64 task, i64 slot) noexcept nogil:
-    cdef i64 r = task % d.bands * d.band_rows
-    cdef i64 behind = min(d.rows, r + d.band_rows)
+    cdef Gather *v = &d.parts[0].v
+    cdef i64 first = task % d.bands * d.band_rows
+    cdef i64 behind = min(d.rows, first + d.band_rows)
+    cdef i64 image = task // d.bands
+    cdef i64 width = d.block * lanes(t)
+    cdef i64 block, r, next_
     cdef int part, rows
-    while r < behind:
-        rows = 2 if d.stride == 1 and r + 1 < behind else 1
-        for part in range(d.count):
-            if r < d.parts[part].v.rows:
-                rows_of_part(t, d, &d.parts[part], task // d.bands, r, rows)
-        r += rows
+    cdef const real *ahead
+    for block in range(d.blocks):
+        r = first
+        while r < behind:
+            rows = 2 if d.stride == 1 and r + 1 < behind else 1
+            next_ = (r + rows - 1) * v.sy + d.parts[d.count - 1].v.y_high + 1       # the first row that was not read yet
+            ahead = <const real *>v.src + (image * v.height + next_) * v.width * d.channels
+            if r + rows >= behind and block + 1 < d.blocks:
+                ahead = <const real *>v.src + (image * v.height + max(first * v.sy + v.y_low, <i64>0)) * v.width * d.channels + width
+            for part in range(d.count):
+                if r < d.parts[part].v.rows:
+                    rows_of_part(
+                        t, d, &d.parts[part], image, r, rows, block * width, min(d.channels, (block + 1) * width), ahead if part == 0 else NULL)
+            r += rows
     if d.stream:
         v_fence()
 
 
-cdef inline void sums_block(
-    real t, int s, Gathered *a, i64 q, i64 behind, const real **x, const real *g, i64 channels, real *sums, bint far,
+cdef inline vec value(real t, bint whole, const real *p, i64 n) noexcept nogil:
+    return v_load(p) if whole else v_load_n(t, p, n)
+
+
+cdef inline void register_sums(
+    real t, int s, bint whole, i64 n, Depthwise *d, i64 image, i64 r0, i64 r1, i64 q0, i64 q1, i64 at, i64 x_ahead, i64 g_ahead, real *sums,
 ) noexcept nogil:
-    """sums += x * g over the columns from q on of a row, all nine taps of one register of channels; x and g are where column 0 is."""
+    """sums += x * g over rows r0 to r1 and columns q0 to q1 of an image, all nine taps of the n channels from `at` on; what lies so far ahead is fetched into L2."""
+    cdef Gathered *a = &d.parts[0]
+    cdef Gather *v = &a.v
+    cdef i64 channels = d.channels, first = a.first, behind = min(a.behind, q1) - columns_of()
     cdef vec acc[9]
     cdef vec gv[4]
     cdef vec xv[9]
-    cdef int i, j, k, u
-    for i in range(9):
-        acc[i] = v_load(sums + i * channels)
-    while q < behind:
-        if a.first <= q and q + columns_of() <= min(behind, a.behind):
-            for k in range(columns_of()):
-                gv[k] = v_load(g + (q + k) * channels)
-            if far:                                     # what the next row will read first
-                for k in range(columns_of()):
-                    v_prefetch(g + a.v.dst_row + (q + k) * channels)
-                for i in range(s):
-                    for u in range(columns_of() * s):
-                        v_prefetch(x[2] + ((i + 1) * a.v.width + q * s + u) * channels)
-            for i in range(3):
-                for u in range((columns_of() - 1) * s + 3):
-                    xv[u] = v_load(x[i] + (q * s + u) * channels)
-                for j in range(3):
-                    for k in range(columns_of()):
-                        acc[i * 3 + j] = v_fma(t, gv[k], xv[k * s + j], acc[i * 3 + j])
-            q += columns_of()
-        else:
-            gv[0] = v_load(g + q * channels)
-            for j in range(3):
-                if 0 <= q * s + j + a.v.x_low and q * s + j + a.v.x_low < a.v.width:
-                    for i in range(3):
-                        acc[i * 3 + j] = v_fma(t, gv[0], v_load(x[i] + (q * s + j) * channels), acc[i * 3 + j])
-            q += 1
-    for i in range(9):
-        v_store(sums + i * channels, acc[i])
-
-
-cdef inline void sums_row(real t, int s, Depthwise *d, const real **x, const real *g, real *sums) noexcept nogil:
-    """Add a row of g, and what it multiplies, to the private dw and db."""
-    cdef Gathered *a = &d.parts[0]
-    cdef Gather *v = &a.v
-    cdef i64 width = d.channels
-    cdef i64 whole = width // lanes(t) * lanes(t)
-    cdef i64 q = 0, j, k, l
-    cdef i64 n = width - whole
-    cdef const real *there[3]
-    while q < v.columns:
-        for j in range(whole // lanes(t)):
-            for k in range(3):
-                there[k] = x[k] + j * lanes(t)
-            sums_block(t, s, a, q, min(q + BLOCK, v.columns), there, g + j * lanes(t), width, sums + j * lanes(t), d.far)
-        q += BLOCK
-    if n:
-        for q in range(v.columns):
-            for k in range(3):
-                for l in range(max(-q * s - v.x_low, <i64>0), min(<i64>3, v.width - q * s - v.x_low)):
-                    v_store_n(t, sums + (k * 3 + l) * width + whole, n, v_fma(
-                        t, v_load_n(t, x[k] + (q * s + l) * width + whole, n), v_load_n(t, g + q * width + whole, n),
-                        v_load_n(t, sums + (k * 3 + l) * width + whole, n),
-                    ))
-    if v.db != NULL:
-        for j in range(ceil_div(width, lanes(t))):
-            add_row(t, v.columns, g + j * lanes(t), width, min(<i64>lanes(t), width - j * lanes(t)), sums + 9 * width + j * lanes(t))
-
-
-cdef inline void add_row(real t, i64 columns, const real *g, i64 channels, i64 n, real *sums) noexcept nogil:
-    cdef vec s = v_load_n(t, sums, n)
-    cdef i64 q
-    for q in range(columns):
-        s = v_add(t, s, v_load_n(t, g + q * channels, n))
-    v_store_n(t, sums, n, s)
-
-
-cdef void chunk_task(real t, Depthwise *d, i64 chunk, i64 slot) noexcept nogil:
-    """The private dw of a chunk of rows of all images: nine rows of channels, and one for db."""
-    cdef Gather *v = &d.parts[0].v
-    cdef real *sums = <real *>d.private_ + chunk * 10 * d.channels
     cdef const real *x[3]
-    cdef i64 row, image, i
-    memset(sums, 0, 10 * d.channels * sizeof(real))
-    for row in range(chunk * v.mb * v.rows // d.chunks, (chunk + 1) * v.mb * v.rows // d.chunks):
-        image = row // v.rows
+    cdef const real *g
+    cdef i64 r, q, u
+    cdef int i, j, k
+    for i in range(9):
+        acc[i] = v_load(sums + i * lanes(t))
+    for r in range(r0, r1):
         for i in range(3):
-            x[i] = source_row(t, d, v, image, row % v.rows * v.sy + v.y_low + i)
-        if d.stride == 1:
-            sums_row(t, 1, d, x, <const real *>v.dst + row * v.dst_row, sums)
-        else:
-            sums_row(t, 2, d, x, <const real *>v.dst + row * v.dst_row, sums)
+            x[i] = source_row(t, d, v, image, r * s + v.y_low + i) + at
+        g = <const real *>v.dst + (image * v.rows + r) * v.dst_row + at
+        for u in range(q0, q1):
+            if d.far:
+                v_prefetch(g + g_ahead + u * channels)
+                for i in range(s):
+                    for j in range(s):
+                        v_prefetch(x[2] + x_ahead + (i * v.width + u * s + j) * channels)
+            else:
+                v_prefetch_l2(g + g_ahead + u * channels)
+                for i in range(s):
+                    for j in range(s):
+                        v_prefetch_l2(x[2] + x_ahead + (i * v.width + u * s + j) * channels)
+        q = q0
+        while q < q1:
+            if first <= q and q <= behind:
+                for k in range(columns_of()):
+                    gv[k] = value(t, whole, g + (q + k) * channels, n)
+                for i in range(3):
+                    for k in range((columns_of() - 1) * s + 3):
+                        xv[k] = value(t, whole, x[i] + (q * s + k) * channels, n)
+                    for j in range(3):
+                        for k in range(columns_of()):
+                            acc[i * 3 + j] = v_fma(t, gv[k], xv[k * s + j], acc[i * 3 + j])
+                q += columns_of()
+            else:
+                gv[0] = value(t, whole, g + q * channels, n)
+                for j in range(3):
+                    if 0 <= q * s + j + v.x_low and q * s + j + v.x_low < v.width:
+                        for i in range(3):
+                            acc[i * 3 + j] = v_fma(t, gv[0], value(t, whole, x[i] + (q * s + j) * channels, n), acc[i * 3 + j])
+                q += 1
+    for i in range(9):
+        v_store(sums + i * lanes(t), acc[i])
+
+
+cdef inline void add_pixels(real t, i64 count, const real *g, i64 channels, i64 n, real *sums) noexcept nogil:
+    cdef vec s = v_load(sums)
+    cdef i64 q
+    for q in range(count):
+        s = v_add(t, s, v_load_n(t, g + q * channels, n))
+    v_store(sums, s)
+
+
+cdef void chunk_task(real t, Depthwise *d, i64 task, i64 slot) noexcept nogil:
+    """The private dw of a chunk of bands, for a block of registers."""
+    cdef Gather *v = &d.parts[0].v
+    cdef i64 chunk = task // d.blocks
+    cdef i64 first = task % d.blocks * d.block
+    cdef i64 last = min(first + d.block, d.registers)
+    cdef i64 units = v.mb * d.bands
+    cdef i64 begin = chunk * units // d.chunks
+    cdef i64 x_ahead = (1 if d.far else d.band_rows * d.stride) * v.width * d.channels
+    cdef i64 g_ahead = (1 if d.far else d.band_rows) * v.dst_row
+    cdef i64 pixel = d.channels * sizeof(real)
+    cdef i64 unit, image, r0, r1, high, q0, q1, j, n
+    cdef const real *g
+    cdef real *sums
+    memset(<real *>d.private_ + (chunk * d.registers + first) * 10 * lanes(t), 0, (last - first) * 10 * LM_VB)
+    for unit in range(begin, (chunk + 1) * units // d.chunks):
+        image = unit // d.bands
+        r0 = unit % d.bands * d.band_rows
+        r1 = min(r0 + d.band_rows, v.rows)
+        if unit == begin and not d.far:
+            fetch(v.src + (image * v.height + r0 * d.stride) * v.width * pixel + first * LM_VB, x_ahead // d.channels, pixel, (last - first) * LM_VB)
+            fetch(v.dst + (image * v.rows + r0) * v.columns * pixel + first * LM_VB, g_ahead // d.channels, pixel, (last - first) * LM_VB)
+        while r0 < r1:
+            high = min(r1, r0 + max(<i64>1, COLUMNS // v.columns))
+            q0 = 0
+            while q0 < v.columns:
+                q1 = min(v.columns, q0 + (FEW if d.far else v.columns))
+                for j in range(first, last):
+                    sums = <real *>d.private_ + (chunk * d.registers + j) * 10 * lanes(t)
+                    n = min(<i64>lanes(t), d.channels - j * lanes(t))
+                    if d.stride == 1:
+                        if n == lanes(t):
+                            register_sums(t, 1, True, n, d, image, r0, high, q0, q1, j * lanes(t), x_ahead, g_ahead, sums)
+                        else:
+                            register_sums(t, 1, False, n, d, image, r0, high, q0, q1, j * lanes(t), x_ahead, g_ahead, sums)
+                    elif n == lanes(t):
+                        register_sums(t, 2, True, n, d, image, r0, high, q0, q1, j * lanes(t), x_ahead, g_ahead, sums)
+                    else:
+                        register_sums(t, 2, False, n, d, image, r0, high, q0, q1, j * lanes(t), x_ahead, g_ahead, sums)
+                    if v.db != NULL and q1 == v.columns:
+                        g = <const real *>v.dst + (image * v.rows + r0) * v.dst_row + j * lanes(t)
+                        add_pixels(t, (high - r0) * v.columns, g, d.channels, n, sums + 9 * lanes(t))
+                q0 = q1
+            r0 = high
 
 
 cdef void sum_private(real t, Depthwise *d) noexcept nogil:
     """Add up the private copies, in order, and lay the sum out as dw and db."""
     cdef Gather *v = &d.parts[0].v
-    cdef real *sums = <real *>d.private_
-    cdef i64 size = 10 * d.channels
-    cdef i64 chunk, tap, c, i, n
-    for i in range(ceil_div(size, lanes(t))):
-        n = min(<i64>lanes(t), size - i * lanes(t))
-        for chunk in range(1, d.chunks):
-            v_store_n(t, sums + i * lanes(t), n, v_add(
-                t, v_load_n(t, sums + i * lanes(t), n), v_load_n(t, sums + chunk * size + i * lanes(t), n),
-            ))
-    for c in range(d.channels):
-        for tap in range(9):
-            (<real *>v.dw)[c * 9 + tap] = sums[tap * d.channels + c]
-        if v.db != NULL:
-            (<real *>v.db)[c] = sums[9 * d.channels + c]
+    cdef i64 size = d.registers * 10 * lanes(t)
+    cdef const real *sums
+    cdef real corner[9 * 16]
+    cdef i64 chunk, tap, j, n
+    cdef vec s
+    for j in range(d.registers):
+        n = min(<i64>lanes(t), d.channels - j * lanes(t))
+        for tap in range(10):
+            sums = <const real *>d.private_ + (j * 10 + tap) * lanes(t)
+            s = v_load(sums)
+            for chunk in range(1, d.chunks):
+                s = v_add(t, s, v_load(sums + chunk * size))
+            if tap < 9:
+                v_store(corner + tap * lanes(t), s)
+            elif v.db != NULL:
+                v_store_n(t, <real *>v.db + j * lanes(t), n, s)
+        tap = 0
+        while tap < 9:
+            square(t, corner + tap * lanes(t), lanes(t), <real *>v.dw + j * lanes(t) * 9 + tap, 9, min(<i64>lanes(t), 9 - tap), n)
+            tap += lanes(t)
 
 
 cdef void pack(real t, Depthwise *d) noexcept nogil:
     cdef Gather *v
-    cdef i64 q, c
+    cdef real corner[9 * 16]
+    cdef i64 j, n, tap, q
     cdef int part
-    for part in range(d.count):
-        v = &d.parts[part].v
-        for c in range(d.channels):
+    for j in range(d.registers):
+        n = min(<i64>lanes(t), d.channels - j * lanes(t))
+        tap = 0
+        while tap < 9:
+            square(t, <const real *>d.parts[0].v.w + j * lanes(t) * 9 + tap, 9, corner + tap * lanes(t), lanes(t), n, min(<i64>lanes(t), 9 - tap))
+            tap += lanes(t)
+        for part in range(d.count):
+            v = &d.parts[part].v
             for q in range(v.taps):
-                (<real *>v.wp)[q * d.channels + c] = (<const real *>v.w)[c * 9 + v.tw[q]]
+                v_store_n(t, <real *>v.wp + q * d.channels + j * lanes(t), n, v_load(corner + v.tw[q] * lanes(t)))
 
 
 cdef void band_f32(void *d, i64 task, i64 slot) noexcept nogil:
@@ -359,16 +417,17 @@ cdef void chunk_f64(void *d, i64 task, i64 slot) noexcept nogil:
     chunk_task(<double>0, <Depthwise *>d, task, slot)
 
 
-cdef void plan(Depthwise *d, const i64 *p, bint double_precision, bint backward) noexcept nogil:
+cdef void plan(Depthwise *d, const i64 *p, bint double_precision, bint backward, bint weight) noexcept nogil:
     """The gathers that have pixels, and bands of their rows."""
     cdef Gathered *a
     cdef Gather *v
-    cdef i64 x, y, row
+    cdef i64 x, y, row, near
     memset(d, 0, sizeof(Depthwise))
     d.double_precision = double_precision
     d.item = 8 if double_precision else 4
     d.e = plain()
     d.channels = p[IC]
+    d.registers = ceil_div(d.channels * d.item, LM_VB)
     d.stride = p[SH]
     for y in range(p[SH] if backward else 1):
         for x in range(p[SH] if backward else 1):
@@ -391,10 +450,16 @@ cdef void plan(Depthwise *d, const i64 *p, bint double_precision, bint backward)
             d.count += 1
     v = &d.parts[0].v
     row = v.sy * v.width * d.channels * d.item
-    d.band_rows = max(<i64>2, min(BAND // max(row, <i64>1), ceil_div(d.rows * v.mb, UNITS)) // 2 * 2)
+    near = NEAR // ((3 + 2 * d.stride) * v.width * LM_VB + 1)
+    d.blocks = ceil_div(d.registers, near) if near >= LEAST else 1
+    d.band_rows = max(<i64>2, min(BAND // max(row, <i64>1) if d.blocks == 1 else d.rows, ceil_div(d.rows * v.mb, UNITS)) // 2 * 2)
+    if weight:
+        d.far = p[MB] * d.channels * d.item * (p[IH] * p[IW] + p[OH] * p[OW]) >= FAR
+        d.blocks = 1 if d.far else ceil_div(d.registers, BLOCK)
+        d.band_rows = max(<i64>1, min(v.rows, UNIT // max(ceil_div(d.registers, d.blocks) * LM_VB * (v.width * v.sy + v.columns), <i64>1)))
+    d.block = ceil_div(d.registers, d.blocks)
     d.bands = ceil_div(d.rows, d.band_rows)
-    d.chunks = max(<i64>1, min(<i64>CHUNKS, v.mb * v.rows))
-    d.far = p[MB] * d.channels * d.item * (p[IH] * p[IW] + p[OH] * p[OW]) >= FAR
+    d.chunks = max(<i64>1, min(ceil_div(TASKS, max(d.blocks, <i64>1)), v.mb * d.bands))
     d.stream = p[MB] * d.channels * d.item * (p[IH] * p[IW] if backward else p[OH] * p[OW]) >= STREAM
 
 
@@ -436,9 +501,9 @@ def scratch(pass_, p):
     """A line of zeros, then packed weights or private copies of dw."""
     cdef Depthwise d
     cdef cnp.ndarray geometry = p.geometry
-    plan(&d, <const i64 *>cnp.PyArray_DATA(geometry), p.dtype.itemsize == 8, pass_ == "backward_input")
+    plan(&d, <const i64 *>cnp.PyArray_DATA(geometry), p.dtype.itemsize == 8, pass_ == "backward_input", pass_ == "backward_weight")
     if pass_ == "backward_weight":
-        return zeros_bytes(&d) + aligned(d.chunks * 10 * d.channels * d.item), 0
+        return zeros_bytes(&d) + aligned(d.chunks * d.registers * 10 * LM_VB), 0
     return zeros_bytes(&d) + d.count * aligned(9 * d.channels * d.item), 0
 
 
@@ -448,7 +513,7 @@ def forward(p, cnp.ndarray x, cnp.ndarray w, b, cnp.ndarray out, cnp.ndarray scr
     cdef const i64 *g = <const i64 *>cnp.PyArray_DATA(geometry)
     if cnp.PyArray_SIZE(out) == 0:
         return
-    plan(&d, g, cnp.PyArray_TYPE(out) == cnp.NPY_FLOAT64, False)
+    plan(&d, g, cnp.PyArray_TYPE(out) == cnp.NPY_FLOAT64, False, False)
     d.e = epilogue(g, p.slope, cnp.PyArray_BYTES(b) if b is not None else NULL)
     d.parts[0].v.src = cnp.PyArray_BYTES(x)
     d.parts[0].v.dst = cnp.PyArray_BYTES(out)
@@ -465,7 +530,7 @@ def backward_input(p, cnp.ndarray g, cnp.ndarray w, cnp.ndarray dx, cnp.ndarray 
     cdef int part
     if cnp.PyArray_SIZE(dx) == 0:
         return
-    plan(&d, q, cnp.PyArray_TYPE(dx) == cnp.NPY_FLOAT64, True)
+    plan(&d, q, cnp.PyArray_TYPE(dx) == cnp.NPY_FLOAT64, True, False)
     for part in range(d.count):
         d.parts[part].v.src = cnp.PyArray_BYTES(g)
         d.parts[part].v.dst = cnp.PyArray_BYTES(dx)
@@ -479,14 +544,14 @@ def backward_weight(p, cnp.ndarray x, cnp.ndarray g, cnp.ndarray dw, db, cnp.nda
     cdef Depthwise d
     cdef cnp.ndarray geometry = p.geometry
     cdef const i64 *q = <const i64 *>cnp.PyArray_DATA(geometry)
-    plan(&d, q, cnp.PyArray_TYPE(dw) == cnp.NPY_FLOAT64, False)
+    plan(&d, q, cnp.PyArray_TYPE(dw) == cnp.NPY_FLOAT64, False, True)
     d.parts[0].v.src = cnp.PyArray_BYTES(x)
     d.parts[0].v.dst = cnp.PyArray_BYTES(g)     # the gather's output grid is g: read, not written
     d.parts[0].v.dw = cnp.PyArray_BYTES(dw)
     d.parts[0].v.db = cnp.PyArray_BYTES(db) if db is not None else NULL
     with nogil:
         place(&d, cnp.PyArray_BYTES(scratch))
-        parallel_for(chunk_f64 if d.double_precision else chunk_f32, &d, d.chunks, nanoseconds(&d, q), ANY_SLOTS)
+        parallel_for(chunk_f64 if d.double_precision else chunk_f32, &d, d.chunks * d.blocks, nanoseconds(&d, q), ANY_SLOTS)
         if d.double_precision:
             sum_private(<double>0, &d)
         else:

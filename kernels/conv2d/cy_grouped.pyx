@@ -31,12 +31,12 @@ from libc.string cimport memset
 
 from lamella.kernels._common.pool cimport parallel_for
 from lamella.kernels._common.simd cimport (
-    LM_MR, LM_VB, lanes, opaque, v_add, v_fma, v_fresh_zero, v_load, v_load_n, v_permute, v_pin, v_prefetch_l2, v_set, v_store, v_store_n, vec,
+    LM_MR, LM_VB, lanes, opaque, v_add, v_fma, v_fresh_zero, v_load, v_load_n, v_permute, v_pin, v_set, v_store, v_store_n, vec,
 )
 from lamella.kernels._common.tile cimport BIAS_COLUMN, Epilogue, finish
 from lamella.kernels._common.transpose cimport square
 from lamella.kernels._common.types cimport i32, i64, real
-from lamella.kernels.conv2d.gather cimport CHUNKS, UNITS, Gather, aligned, bring, ceil_div, set_bands, source_row
+from lamella.kernels.conv2d.gather cimport CHUNKS, UNITS, Gather, aligned, bring, ceil_div, fetch, set_bands, source_row
 from lamella.kernels.conv2d.panels cimport Panels, fill_rows, run_backward_input, run_backward_weight, run_forward, scratch_of
 
 cnp.import_array()
@@ -423,14 +423,6 @@ cdef void slice_gradients(real t, Grouped *d, i64 image, i64 r0, i64 r1, i64 sli
                 gradients_of(t, False, 3, False, d, run, c0, high - low, x, g, n, c)
             else:
                 gradients_of(t, False, 1, False, d, run, c0, high - low, x, g, n, c)
-
-
-cdef void fetch(const char *p, i64 count, i64 step, i64 nbytes) noexcept nogil:
-    """`count` pieces of nbytes, step apart, into L2."""
-    cdef i64 i, j
-    for i in range(count):
-        for j in range(ceil_div(nbytes, 64)):
-            v_prefetch_l2(p + i * step + j * 64)
 
 
 cdef void chunk_task(real t, Grouped *d, i64 task, i64 slot) noexcept nogil:

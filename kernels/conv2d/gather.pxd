@@ -252,3 +252,11 @@ cdef inline void bring_slices(real t, Gather *v, i64 width, i64 image, i64 r0, i
                         t, line + (left + x) * width + j * lanes(t), min(width - j * lanes(t), <i64>lanes(t)),
                         v_load_n(t, src + x * v.channels + j * lanes(t), max(<i64>0, min(n - j * lanes(t), <i64>lanes(t)))),
                     )
+
+
+cdef inline void fetch(const char *p, i64 count, i64 step, i64 nbytes) noexcept nogil:
+    """`count` pieces of nbytes, step apart, into L2."""
+    cdef i64 i, j
+    for i in range(count):
+        for j in range(ceil_div(nbytes, 64)):
+            v_prefetch_l2(p + i * step + j * 64)

@@ -249,10 +249,11 @@ def rows_run(dtype, rows, kh, kw, s):
         wp = c[WP] + c[k + P_WP]
         stream = c[STREAM] if c[DST] % VECTOR_BYTES == 0 else 0
         floor = zeros if c[ACT] == 1 else zeros + c[ZEROS_BYTES] - VECTOR_BYTES
-        q, end = 0, columns
+        begin, end = 0, columns
         if (behind - first + WIDE - 1) // WIDE < (columns + WIDE - 1) // WIDE:  # tiles fit between the edges: those pixel by pixel
-            q, end = first, behind
-        tiled = end - q >= WIDE
+            begin, end = first, behind
+        tiled = end - begin >= WIDE
+        q = begin
         whole = channels // lanes * lanes
         while tiled and q < end:
             start = min(q, end - WIDE)  # the last tile computes some columns twice
@@ -272,7 +273,7 @@ def rows_run(dtype, rows, kh, kw, s):
                     )  # fmt: skip
             q = start + WIDE
         for column in range(columns):
-            covered = tiled and (end == columns or first <= column < end)
+            covered = tiled and begin <= column < end
             low = -column * s - x_low
             for i in range(whole if covered else 0, channels, lanes):
                 n = min(lanes, channels - i)

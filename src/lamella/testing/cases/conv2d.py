@@ -88,6 +88,8 @@ ROW = Row(
         _case(1, 48, 13, 12, 48, (3, 3), (2, 2), (0, 2), groups=48, activation="relu"),
         _case(1, 20, 3, 2, 20, (3, 3), padding=(2, 2), groups=20, bias=False),
         _case(2, 35, 9, 10, 35, (3, 3), (2, 1), (1, 1), groups=35),
+        _case(2, 260, 7, 7, 260, (3, 3), padding=(1, 1), groups=260),
+        _case(1, 200, 9, 10, 200, (3, 3), (2, 2), (1, 1), groups=200, bias=False),
         _case(1, 17, 12, 19, 17, (5, 4), padding=(2, 3), dilation=(1, 2), groups=17, bias=False),
         _case(1, 20, 6, 6, 40, (3, 3), padding=(1, 1), groups=4),
         _case(1, 2, 3, 3, 2, (3, 3), padding=(4, 5)),
