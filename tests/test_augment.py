@@ -90,8 +90,7 @@ def test_rotation_turns_counter_clockwise_and_affine_clockwise():
 
 
 @pytest.mark.oracle
-@pytest.mark.parametrize("align", [False])
-def test_affine_is_pytorchs_grid_sample(align):
+def test_affine_is_pytorchs_grid_sample():
     torch = pytest.importorskip("torch")
     x = images(4, 3, 12, 10, np.float64)
     seed = 5
@@ -105,7 +104,7 @@ def test_affine_is_pytorchs_grid_sample(align):
     rows = m[:, 0, 0, None, None] * y + m[:, 0, 1, None, None] * column + m[:, 0, 2, None, None]
     columns = m[:, 1, 0, None, None] * y + m[:, 1, 1, None, None] * column + m[:, 1, 2, None, None]
     grid = np.stack([(2 * columns + 1) / w - 1, (2 * rows + 1) / h - 1], -1)
-    want = torch.nn.functional.grid_sample(torch.from_numpy(x), torch.from_numpy(grid), align_corners=align).numpy()
+    want = torch.nn.functional.grid_sample(torch.from_numpy(x), torch.from_numpy(grid), align_corners=False).numpy()
     assert np.abs(plan.run() - want).max() < 1 / 200  # a 256th of a pixel
 
 
@@ -281,3 +280,26 @@ def test_draws_are_uniform_and_independent():
 def test_errors(call, error, text):
     with pytest.raises(error, match=text):
         call()
+
+
+def test_the_command_augments_training_images_only(tmp_path, capsys):
+    from lamella.cli import main
+
+    for seed, options in enumerate((["--augment"], ["--augment", "--workers", "2"], [])):
+        arguments = [
+            "--limit",
+            "300",
+            "--epochs",
+            "2",
+            "--patience",
+            "5",
+            "--seed",
+            "0",
+            "--quiet",
+            "--no-pictures",
+            "--out",
+            str(tmp_path / str(seed)),
+        ]
+        assert main(["train", *arguments, *options]) == 0
+    figures = [line.split(";")[0] for line in capsys.readouterr().out.splitlines() if line.startswith("test accuracy")]
+    assert figures[0] == figures[1] != figures[2]
