@@ -38,7 +38,7 @@ cnp.import_array()
 
 cdef enum:
     TASKS = 8               # of backward_weight, wanted at least
-    BLOCK = 8               # registers of channels of such a task, at most
+    BLOCK = 16              # registers of channels of such a task, at most
     UNIT = 128 * 1024       # bytes of both images that it fetches into L2 while it computes as many
     COLUMNS = 64            # that are summed at once, rows of them, before the next register
     FEW = 12                # the same in images that no cache holds: read in the order in which they lie there
