@@ -20,7 +20,6 @@ Loops    tasks: image, band of rows      the band stays in L2
 Edges    the last slice is masked
 Cost     2 * mb * oc * oh * ow * m * kh * kw flops, one permutation per run of FMA
 Gains    over nb_direct, which leaves all but m lanes idle
-Loses    once m fills a register
 """
 
 from functools import cache, lru_cache

@@ -120,7 +120,7 @@ OPERATIONS: dict[str, Operation] = {
             Implementation("nb_depthwise3x3", accepts=lambda p: p.groups == p.ic == p.oc and (p.kh, p.kw) == (3, 3)),
             Implementation("nb_depthwise", accepts=lambda p: p.groups == p.ic == p.oc),
             Implementation("nb_direct", cost=cost.conv2d_direct),
-            Implementation("nb_grouped", accepts=lambda p: cost.fills_lanes(p, ISA, most=8), cost=cost.conv2d_grouped),
+            Implementation("nb_grouped", accepts=lambda p: cost.fills_lanes(p, ISA), cost=cost.conv2d_grouped),
             Implementation("nb_im2col", cost=cost.conv2d_im2col),
             Implementation("nb_lanes", accepts=cost.few_channels, cost=cost.conv2d_lanes),
             Implementation("nb_winograd_f2", accepts=cost.winograd_applies, cost=cost.conv2d_winograd_f2),
