@@ -4,10 +4,10 @@
     v = simd(np.dtype("float32"), 4)       four registers that are worked on together: as many independent chains, one loop
 
     v.load(address)  v.store(address, x)  v.load_n(address, n)  v.store_n(address, n, x)        n: the first n lanes only
-    v.set(s)  v.zero()  v.fma(x, y, z)  v.sqrt(x)  v.head(n)  v.sum(x)  v.largest(x)
+    v.set(s)  v.zero()  v.fma(x, y, z)  v.sqrt(x)  v.head(n)  v.sum(x)  v.largest(x)  v.any(mask)
     x + y  x - y  x * y  x / y  -x  x > y  x >= y  x < y  x == y  x != y         numbers become vectors; comparisons give masks
     select(mask, x, y)  maximum(x, y)  minimum(x, y)                             of vectors, or of numbers; mask | mask
-    prefetch_l2(address)  prefetch_write(address)
+    prefetch_l1(address)  prefetch_l2(address)  prefetch_write(address)             the line at an address: into L1, into L2, to be written
 
 LLVM's own vectoriser leaves remainders to scalar loops, keeps sums in memory where it cannot tell arrays apart, and stops at the first call. Here vectors
 are values of Numba's type system, as wide as LAMELLA_ISA says; LLVM gives them registers and splits those of several.
@@ -18,7 +18,7 @@ maximum and minimum give y where either is NaN, as the instructions do: what mus
 """
 
 import operator
-from functools import cache
+from functools import cache, partial
 from types import ModuleType
 
 import numpy as np
@@ -234,6 +234,7 @@ def operation(result, arguments, code):
         lambda typingctx, a, b, c, d, e: found,
         lambda typingctx, a, b, c, d, e, f: found,
         lambda typingctx, a, b, c, d, e, f, g: found,
+        lambda typingctx, a, b, c, d, e, f, g, h: found,
     )
     return intrinsic(takes[len(arguments)])
 
@@ -250,6 +251,7 @@ def opaque(builder, value):
     return builder.asm(ir.FunctionType(value.type, [value.type]), "", "=r,0", [value], False)
 
 
+prefetch_l1 = operation(None, (types.int64,), prefetch)
 prefetch_l2 = operation(None, (types.int64,), lambda b, address: prefetch(b, address, locality=2))
 prefetch_write = operation(None, (types.int64,), lambda b, address: prefetch(b, address, write=True))
 
@@ -276,19 +278,32 @@ def _shuffle(builder, x, y, lanes):
     return builder.shuffle_vector(x, y, ir.Constant(ir.VectorType(_I32, len(lanes)), lanes))
 
 
+def _exchanged(builder, x, y, step):
+    """Rows i and i + step of a square after they have exchanged the lanes in whose number the bit `step` differs from their own."""
+    count = x.type.count
+    upper = [count + (lane ^ step) if lane & step else lane for lane in range(count)]
+    lower = [count + lane if lane & step else lane ^ step for lane in range(count)]
+    return _shuffle(builder, x, y, upper), _shuffle(builder, x, y, lower)
+
+
 def transposed(builder, rows):
     """The columns of a square of registers, by Eklundh's method (transpose.h)."""
-    count = len(rows)
     rows, step = list(rows), 1
-    while step < count:
-        low = [count + (lane ^ step) if lane & step else lane for lane in range(count)]
-        high = [count + lane if lane & step else lane ^ step for lane in range(count)]
-        for i in range(count):
+    while step < len(rows):
+        for i in range(len(rows)):
             if not i & step:
-                x, y = rows[i], rows[i + step]
-                rows[i], rows[i + step] = _shuffle(builder, x, y, low), _shuffle(builder, x, y, high)
+                rows[i], rows[i + step] = _exchanged(builder, rows[i], rows[i + step], step)
         step *= 2
     return rows
+
+
+def add_lanes(builder, rows):
+    """Lane i of the result is the sum of the lanes of rows[i]: as `transposed`, but the two rows of a pair are added and one remains."""
+    step = 1
+    while len(rows) > 1:
+        rows = [builder.fadd(*_exchanged(builder, x, y, step)) for x, y in zip(rows[::2], rows[1::2])]
+        step *= 2
+    return rows[0]
 
 
 def _square(vector, partial):
@@ -316,18 +331,34 @@ def _square(vector, partial):
     return operation(None, (types.int64,) * (6 if partial else 4), code)
 
 
+def _permute(b, x, y, idx):
+    """Lane i of the result is lane idx[i] of x followed by y."""
+    kind, count, letter = x.type, x.type.count, suffix(x.type)
+    if VECTOR_BYTES == 64:
+        name = f"llvm.x86.avx512.vpermi2var.p{'s' if letter == 'v16f32' else 'd'}.512"
+        return b.call(declare(b, name, kind, [kind, idx.type, kind]), [x, idx, y])
+    if letter == "v8f32":
+        function = declare(b, "llvm.x86.avx2.permps", kind, [kind, idx.type])
+        behind = b.icmp_signed(">=", idx, ir.Constant(idx.type, [count] * count))
+        return b.select(behind, b.call(function, [y, idx]), b.call(function, [x, idx]))
+    both, out = _shuffle(b, x, y, list(range(2 * count))), ir.Constant(kind, ir.Undefined)
+    for lane in map(partial(ir.Constant, _I32), range(count)):
+        out = b.insert_element(out, b.extract_element(both, b.extract_element(idx, lane)), lane)
+    return out
+
+
 @cache
 def simd(dtype, registers=1):
     """The operations on `registers` registers of float32 or float64.
 
     Whole numbers stand in lanes of the same width: v.set_integer(i), and v.integers_1, v.integers_4 with load_n and store_n, after the bytes of an
-    element in memory. Of one register: v.square(src, ld_src, dst, ld_dst) transposes as many rows as it has lanes, v.square_n(..., m, n) the
+    element in memory. Of one register: lane i of v.permute(x, y, idx), and of v.permute_integers, is lane idx[i] of x followed by y; v.square(src, ld_src, dst, ld_dst) transposes as many rows as it has lanes, v.square_n(..., m, n) the
     first n elements of m rows; leading dimensions count bytes.
     """
     number = types.float32 if dtype == np.float32 else types.float64
     whole = types.int32 if dtype == np.float32 else types.int64
     count = registers * lanes(dtype)
-    kind, mask, at, n = Vector(number, count), Vector(types.boolean, count), types.int64, types.int64
+    kind, mask, integers, at, n = Vector(number, count), Vector(types.boolean, count), Vector(whole, count), types.int64, types.int64
     vector = ir.VectorType(_element(number), count)
     numbers = ir.VectorType(_element(whole), count)
     zero = ir.Constant(vector, [0.0] * count)
@@ -344,9 +375,12 @@ def simd(dtype, registers=1):
     def integers_of(size):
         return namespace(
             f"integers_{size}_{kind}",
-            load_n=operation(Vector(whole, count), (at, n), lambda b, address, n: load_whole(b, address, n, size)),
-            store_n=operation(None, (at, n, Vector(whole, count)), lambda b, address, n, value: store_whole(b, address, n, value, size)),
+            load_n=operation(integers, (at, n), lambda b, address, n: load_whole(b, address, n, size)),
+            store_n=operation(None, (at, n, integers), lambda b, address, n, value: store_whole(b, address, n, value, size)),
         )
+
+    def permute_whole(b, x, y, idx):
+        return b.bitcast(_permute(b, b.bitcast(x, vector), b.bitcast(y, vector), idx), numbers)
 
     def sqrt(b, x):
         return b.call(declare(b, f"llvm.sqrt.{suffix(vector)}", vector, [vector]), [x])
@@ -364,9 +398,12 @@ def simd(dtype, registers=1):
         fma=operation(kind, (kind,) * 3, fma),
         sqrt=operation(kind, (kind,), sqrt),
         head=operation(mask, (n,), lambda b, n: first(b, n, count)),
+        any=operation(types.boolean, (mask,), lambda b, m: b.icmp_unsigned("!=", b.bitcast(m, ir.IntType(count)), ir.IntType(count)(0))),
+        permute=operation(kind, (kind, kind, integers), _permute),
+        permute_integers=operation(integers, (integers,) * 3, permute_whole),
         sum=operation(number, (kind,), lambda b, x: _halves(b, x, b.fadd)),
         largest=operation(number, (kind,), lambda b, x: _halves(b, x, lambda p, q: b.select(b.fcmp_ordered(">", p, q), p, q))),
-        set_integer=operation(Vector(whole, count), (whole,), lambda b, x: splat(b, x, count)),
+        set_integer=operation(integers, (whole,), lambda b, x: splat(b, x, count)),
         square=_square(vector, False),
         square_n=_square(vector, True),
         integers_1=integers_of(1),

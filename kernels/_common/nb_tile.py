@@ -8,13 +8,14 @@
 
 a, b, c, d, ao, bo are addresses, strides count elements, ao and bo hold the offsets of the taps. d is 0, or c (C is added to), or a bias (ldd 0).
 All nv registers of each row are stored; narrow: only the first n columns (and of D read). masked: only the first n columns of B are
-read, the others count as 0. packed: ars is 1 and aks is `packed`, whatever the call says.
+read, the others count as 0. `tile_ahead` takes two more arguments, an address and a step in bytes: every step of depth fetches a line there
+into L2 and moves on.
 
 Shapes   A (mr, taps x depth), B (taps x depth, nv registers), C and D (mr, nv registers)
 Loops    taps, then depth; the mr x nv products of a step are unrolled
 
-A task that needs tiles of many sizes takes them by address, `call(address, ...)`, from `tile_function`: each then costs 0.1 s to
-compile instead of a variant of the task.
+A task that needs tiles of many sizes takes them by address, `call(address, ...)` or `call_ahead`, from `tile_function`: each then costs
+0.1 s to compile instead of a variant of the task.
 
 One intrinsic emits the whole loop nest: the accumulators are phi nodes of <lanes x float> and so stay in registers; built from many small
 intrinsics over Numba variables, each would become a stack slot. The explicit vector type also keeps AVX-512 registers where LLVM
@@ -55,17 +56,14 @@ class _Emitter:
         return value
 
 
-def _emit(builder, dtype, mr, nv, masked, narrow, packed, arguments):
-    taps, ao, bo, depth, a, ars, aks, b, bls, n, c, ldc, d, ldd = arguments
-    if packed:
-        ars, aks = (ir.Constant(_I64, value) for value in (1, packed))
+def _emit(builder, dtype, mr, nv, masked, narrow, arguments):
+    taps, ao, bo, depth, a, ars, aks, b, bls, n, c, ldc, d, ldd, *ahead = arguments
     e = _Emitter(builder, dtype)
     zero = ir.Constant(e.vector, [0.0] * e.lanes)
     i64 = lambda value: ir.Constant(_I64, value)  # noqa: E731
     item = e.dtype.itemsize
     # rows 0, 3, 6, .. have addresses of their own: row 3r + s is at bases[r] + s * ars, which is one address of the processor
-    each = mr if packed else 3
-    steps = [builder.mul(ars, i64(i % each * item)) for i in range(mr)]
+    steps = [builder.mul(ars, i64(i % 3 * item)) for i in range(mr)]
     a_step, b_step = builder.mul(aks, i64(item)), builder.mul(bls, i64(item))
     masks = [first(builder, builder.sub(n, i64(j * e.lanes)), e.lanes) for j in range(nv)] if masked or narrow else None
     for i in range(mr):  # wanted after the loop: time enough to come from afar
@@ -79,21 +77,20 @@ def _emit(builder, dtype, mr, nv, masked, narrow, packed, arguments):
 
     builder.position_at_end(tap_head)
     q = builder.phi(_I64)
-    outer = [builder.phi(e.vector) for _ in range(mr * nv)]
-    q.add_incoming(i64(0), entry)
-    for acc in outer:
-        acc.add_incoming(zero, entry)
+    outer = [builder.phi(e.vector) for _ in range(mr * nv)] + [builder.phi(_I64) for _ in ahead[:1]]
+    for phi, start in zip([q, *outer], [i64(0), *[zero] * (mr * nv), *ahead[:1]]):
+        phi.add_incoming(start, entry)
     builder.cbranch(builder.icmp_signed("<", q, taps), tap_body, done)
 
     builder.position_at_end(tap_body)
     a0 = e.address(a, e.scalar(e.address(ao, q, 8), _I64))
     b0 = e.address(b, e.scalar(e.address(bo, q, 8), _I64))
-    starts = [e.address(a0, builder.mul(ars, i64(i))) for i in range(0, mr, each)]
+    starts = [e.address(a0, builder.mul(ars, i64(i))) for i in range(0, mr, 3)]
     builder.branch(depth_head)
 
     builder.position_at_end(depth_head)
     l, bp, *now = (builder.phi(_I64) for _ in range(2 + len(starts)))
-    inner = [builder.phi(e.vector) for _ in range(mr * nv)]
+    inner = [builder.phi(e.vector) for _ in range(mr * nv)] + [builder.phi(_I64) for _ in ahead[:1]]
     for phi, start in zip([l, bp, *now, *inner], [i64(0), b0, *starts, *outer]):
         phi.add_incoming(start, tap_body)
     builder.cbranch(builder.icmp_signed("<", l, depth), depth_body, tap_next)
@@ -106,8 +103,11 @@ def _emit(builder, dtype, mr, nv, masked, narrow, packed, arguments):
         rows.append(load(builder, at, e.vector, masks[j] if masked else None))
     summed = []
     for i in range(mr):
-        x = splat(builder, e.scalar(builder.add(bases[i // each], steps[i]), e.element), e.lanes)
+        x = splat(builder, e.scalar(builder.add(bases[i // 3], steps[i]), e.element), e.lanes)
         summed += [fma(builder, x, rows[j], inner[i * nv + j]) for j in range(nv)]
+    if ahead:
+        prefetch(builder, inner[-1], locality=2)
+        summed.append(builder.add(inner[-1], ahead[1]))
     step = [builder.add(l, i64(1)), builder.add(bp, b_step), *(builder.add(base, a_step) for base in bases), *summed]
     for phi, value in zip([l, bp, *now, *inner], step):
         phi.add_incoming(value, depth_body)
@@ -136,13 +136,13 @@ def _emit(builder, dtype, mr, nv, masked, narrow, packed, arguments):
 
 
 @cache
-def tile(dtype, mr, nv, masked=False, narrow=False, packed=0):
+def tile(dtype, mr, nv, masked=False, narrow=False):
     """The tile of mr rows by nv registers as a function that Numba code can call (see the module's docstring)."""
 
     @intrinsic
     def f(typingctx, taps, ao, bo, depth, a, ars, aks, b, bls, n, c, ldc, d, ldd):
         def codegen(context, builder, signature, arguments):
-            _emit(builder, dtype, mr, nv, masked, narrow, packed, arguments)
+            _emit(builder, dtype, mr, nv, masked, narrow, arguments)
             return context.get_dummy_value()
 
         return types.void(*[types.int64] * _ARGUMENTS), codegen
@@ -151,9 +151,24 @@ def tile(dtype, mr, nv, masked=False, narrow=False, packed=0):
 
 
 @cache
-def tile_function(dtype, mr, nv, masked=False, narrow=False, packed=0):
+def tile_ahead(dtype, mr, nv, narrow):
+    """The tile that fetches what comes next."""
+
+    @intrinsic
+    def f(typingctx, taps, ao, bo, depth, a, ars, aks, b, bls, n, c, ldc, d, ldd, ahead, step):
+        def codegen(context, builder, signature, arguments):
+            _emit(builder, dtype, mr, nv, False, narrow, arguments)
+            return context.get_dummy_value()
+
+        return types.void(*[types.int64] * (_ARGUMENTS + 2)), codegen
+
+    return f
+
+
+@cache
+def tile_function(dtype, mr, nv, masked=False, narrow=False):
     """The tile as a function of its own, with an `.address` for `call`."""
-    f = tile(dtype, mr, nv, masked, narrow, packed)
+    f = tile(dtype, mr, nv, masked, narrow)
 
     def run(taps, ao, bo, depth, a, ars, aks, b, bls, n, c, ldc, d, ldd):
         f(taps, ao, bo, depth, a, ars, aks, b, bls, n, c, ldc, d, ldd)
@@ -161,13 +176,39 @@ def tile_function(dtype, mr, nv, masked=False, narrow=False, packed=0):
     return compiled(run, types.void(*[types.int64] * _ARGUMENTS))
 
 
+@cache
+def tile_ahead_function(dtype, mr, nv, narrow):
+    """The same of `tile_ahead`, for `call_ahead`."""
+    f = tile_ahead(dtype, mr, nv, narrow)
+
+    def run(taps, ao, bo, depth, a, ars, aks, b, bls, n, c, ldc, d, ldd, ahead, step):
+        f(taps, ao, bo, depth, a, ars, aks, b, bls, n, c, ldc, d, ldd, ahead, step)
+
+    return compiled(run, types.void(*[types.int64] * (_ARGUMENTS + 2)))
+
+
+def _call(builder, arguments):
+    kind = ir.FunctionType(ir.VoidType(), [_I64] * (len(arguments) - 1))
+    builder.call(builder.inttoptr(arguments[0], kind.as_pointer()), arguments[1:])
+
+
 @intrinsic
 def call(typingctx, address, taps, ao, bo, depth, a, ars, aks, b, bls, n, c, ldc, d, ldd):
     """Call the tile at an address."""
 
     def codegen(context, builder, signature, arguments):
-        kind = ir.FunctionType(ir.VoidType(), [_I64] * _ARGUMENTS)
-        builder.call(builder.inttoptr(arguments[0], kind.as_pointer()), arguments[1:])
+        _call(builder, arguments)
         return context.get_dummy_value()
 
     return types.void(*[types.int64] * (_ARGUMENTS + 1)), codegen
+
+
+@intrinsic
+def call_ahead(typingctx, address, taps, ao, bo, depth, a, ars, aks, b, bls, n, c, ldc, d, ldd, ahead, step):
+    """Call the tile of `tile_ahead_function` at an address."""
+
+    def codegen(context, builder, signature, arguments):
+        _call(builder, arguments)
+        return context.get_dummy_value()
+
+    return types.void(*[types.int64] * (_ARGUMENTS + 3)), codegen

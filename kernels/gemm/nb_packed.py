@@ -1,144 +1,188 @@
-"""Packed, blocked, register-tiled matrix product; the Numba twin of cy_packed.
+"""Blocked, register-tiled matrix product, packed where memory asks for it; the Numba twin of cy_packed.
 
     out = act(alpha * a @ b + beta * c + bias)
 
-Shapes   a (m, k)  b (k, n)  c, out (m, n)  bias (n,) or (m,)
-Storage  a, b of any strides; c and out with unit column stride, any row stride
-Packed   bp  panels of nr columns, kc deep, shared         ap  panels of mr rows, kc deep, one block of mc rows per thread
-         Rows that lie across a panel are transposed in registers. For at most two panels of rows, B with unit column stride is read in place.
-         alpha is multiplied into ap.
+Shapes   a (.., m, k)  b (.., k, n)  c, out (.., m, n)  bias (n,) or (m,); leading axes, equal for all, are a batch
+Storage  as cy_packed: a, b of any strides; c and out with unit column stride
 Tile     mr x nr (_common/nb_tile.py), of exactly the rows and registers there are; it adds what stands in `out`, c, or the bias of the columns
 
-Loops    jc by nc, pc by kc; tasks: ic by mc, runs of panels; jr, ir: as in cy_packed, where the reasons stand
-Edges    the last registers of a panel are stored masked; B read in place is loaded masked.
-After    the last pc, `finish` adds the biases that no tile could add and applies the activation, a strip of a block at a time, in L1.
-Threads  tasks are defined by m and n only; each element is summed by one task in one order.
+Loops    BLOCKS, RANK and DOT, as in cy_packed, where the reasons stand; the sums of the last two are _nb_registers'. A program holds for one problem
+         and one set of strides, so `_plan` chooses once.
+Edges    an odd strip is padded; the last rows make lower tiles; stores are masked.
+After    the last pass, `finish` adds the biases that no tile could add and applies the activation, a strip of a block at a time, in L1.
+         alpha is multiplied into the copy of A; a beta other than 0 and 1 into out, before the first tiles add to it.
+Threads  tasks are defined by m, n, k and the batch; each element is summed by one task in one order.
 """
 
 from functools import cache, lru_cache
 
 import numpy as np
-from lamella.kernels._common.nb import Argument, Stage, array_i64, doubles, floats_of, inline, ints, program, task
+from lamella.kernels._common.nb import Argument, Stage, doubles, floats_of, inline, ints, program, task, word
 from lamella.kernels._common.nb_math import math_of
 from lamella.kernels._common.nb_simd import VECTOR_BYTES, lanes, maximum, select, simd
-from lamella.kernels._common.nb_tile import MR, NV, call, tile_function
+from lamella.kernels._common.nb_tile import MR, NV, call_ahead, tile_ahead_function
+from lamella.kernels.gemm._nb_registers import RANK_COLUMNS, dot_columns, dot_rows, dot_sums, rank_sums
 
-KC, MC, NC, RUN = 384, 168, 3072, 512
+KC, MC = 512, 168  # depth of a pass over C, rows of a block of A
+RANK_ROWS, DOT_ROWS, DOT_DEPTH, DOT_BLOCK = 4, 8, 64, 32768
+STRIPS = 131072  # bytes of the strips packed at a time, if one block of A uses them
+SMALL = 32768  # bytes of an operand that stays in L1 as it is
 RATE = {4: 120.0, 8: 60.0}  # flops per ns of one thread, for the pool's estimate
 NONE, COLUMN, ROW = 0, 1, 2  # bias
 RELU, LEAKY_RELU, SIGMOID, TANH = 1, 2, 3, 4
 
 # words of the context
 (
-    M, N, K, A, ARS, ACS, B, BRS, BCS, OUT, LDC, C, LDCC, BIAS, BIAS_KIND, ACT, BP, AP, AP_BYTES, IN_PLACE, TILES, ZERO,
-    JC, WIDTH, PC, DEPTH, ROWS, RUN_COLUMNS, RUN_TASKS, ALPHA, BETA, SLOPE,
-) = range(32)  # fmt: skip
+    M, N, K, A, ARS, ACS, B, BRS, BCS, OUT, LDC, C, LDCC, BIAS, BIAS_KIND, ACT, AXES, AXIS_TABLE, ROW_TASKS, COLUMN_TASKS, PASSES, COPY_A, PACK_B,
+    OWN, OWN_BYTES, A_BYTES, TILES, ZERO, ALPHA, BETA, SLOPE,
+) = range(31)  # fmt: skip
 
 _ZERO = np.zeros(1, np.int64)
 
 
+@inline
+def ceil_div(a, b):
+    return (a + b - 1) // b
+
+
+@inline
+def spread_of(n):
+    """A stride of at least n elements, an odd number of cache lines: successive rows fall into different sets."""
+    return (ceil_div(n, 16) | 1) * 16
+
+
 @cache
-def pack_b_task(dtype):
-    """bp[panel] = the panel's columns of the slab, row after row; columns beyond are 0."""
+def locating(dtype, height):
+    """Where a task's block lies, in panels of `height` rows (0: all rows): its first and last row and column, and the matrices of the batch."""
+    nr = NV * lanes(dtype)
+
+    @inline
+    def locate(c, task):
+        row, column, batch = task // c[COLUMN_TASKS] % c[ROW_TASKS], task % c[COLUMN_TASKS], task // c[COLUMN_TASKS] // c[ROW_TASKS]
+        high = height if height else c[M]
+        panels, strips = ceil_div(c[M], high), ceil_div(c[N], nr)
+        a, b, old, out = c[A], c[B], c[C], c[OUT]
+        for axis in range(c[AXES] - 1, -1, -1):
+            at = c[AXIS_TABLE] + axis * 40
+            index, batch = batch % word(at), batch // word(at)
+            a += index * word(at + 8)
+            b += index * word(at + 16)
+            old += index * word(at + 24)
+            out += index * word(at + 32)
+        i0, i1 = row * panels // c[ROW_TASKS] * high, min(c[M], (row + 1) * panels // c[ROW_TASKS] * high)
+        j0, j1 = column * strips // c[COLUMN_TASKS] * nr, min(c[N], (column + 1) * strips // c[COLUMN_TASKS] * nr)
+        return a, b, old, out, i0, i1, j0, j1
+
+    return locate
+
+
+@cache
+def transposing(dtype):
+    """dst[j * ld_dst + i] = src[i * ld_src + j] for i < m, j < n; leading dimensions in bytes."""
+    v, item = simd(dtype), dtype.itemsize
+    count = v.lanes
+
+    @inline
+    def transpose(src, ld_src, dst, ld_dst, m, n):
+        for i in range(0, m, count):
+            for j in range(0, n, count):
+                start, to = src + i * ld_src + j * item, dst + j * ld_dst + i * item
+                if m - i >= count and n - j >= count:
+                    v.square(start, ld_src, to, ld_dst)
+                else:
+                    v.square_n(start, ld_src, to, ld_dst, min(count, m - i), min(count, n - j))
+
+    return transpose
+
+
+@cache
+def packing_b(dtype):
+    """`columns` columns of B in strips of nr, each row after row; the last strip is filled up with zeros."""
     array, v, item = floats_of(dtype), simd(dtype), dtype.itemsize
     count = v.lanes
     nr = NV * count
+    line = nr * item
+    transpose = transposing(dtype)
 
-    @task
-    def pack(ctx, task, slot):
-        c = ints(ctx)
-        j0 = c[JC] + task * nr
-        width = min(nr, c[JC] + c[WIDTH] - j0)
-        brs, bcs, depth = c[BRS], c[BCS], c[DEPTH]
-        src, dst = c[B] + (c[PC] * brs + j0 * bcs) * item, c[BP] + task * depth * nr * item
-        if bcs == 1 and width == nr:
-            for l in range(depth):
-                for j in range(NV):
-                    v.store(dst + l * nr * item + j * VECTOR_BYTES, v.load(src + l * brs * item + j * VECTOR_BYTES))
+    @inline
+    def pack(src, rs, cs, depth, columns, dst):
+        whole = columns // nr
+        width = columns - whole * nr
+        if cs == 1:
+            for l in range(depth):  # along the rows: the strips are written side by side
+                row, to = src + l * rs * item, dst + l * line
+                for strip in range(whole):
+                    for j in range(NV):
+                        v.store(to + strip * depth * line + j * VECTOR_BYTES, v.load(row + strip * line + j * VECTOR_BYTES))
+                if width > 0:
+                    row, to = row + whole * line, to + whole * depth * line
+                    for j in range(NV):
+                        v.store(to + j * VECTOR_BYTES, v.load_n(row + j * VECTOR_BYTES, width - j * count))
             return
-        if bcs == 1:
-            for l in range(depth):
-                for j in range(NV):
-                    v.store(dst + l * nr * item + j * VECTOR_BYTES, v.load_n(src + l * brs * item + j * VECTOR_BYTES, width - j * count))
-            return
-        if width < nr:
-            for i in range(depth * NV):
-                v.store(dst + i * VECTOR_BYTES, v.zero())
-        if brs == 1:
-            for l in range(0, depth, count):
-                for j in range(0, width, count):
-                    m, n = min(count, width - j), min(count, depth - l)
-                    start, to = src + (j * bcs + l) * item, dst + (l * nr + j) * item
-                    if m == count and n == count:
-                        v.square(start, bcs * item, to, nr * item)
-                    else:
-                        v.square_n(start, bcs * item, to, nr * item, m, n)
-        else:
-            x, y = array(src), array(dst)
-            for l in range(depth):
-                for j in range(width):
-                    y[l * nr + j] = x[l * brs + j * bcs]
+        for strip in range(ceil_div(columns, nr)):
+            n, to = min(nr, columns - strip * nr), dst + strip * depth * line
+            if n < nr:
+                for l in range(depth * NV):
+                    v.store(to + l * VECTOR_BYTES, v.zero())
+            if rs == 1:
+                transpose(src + strip * nr * cs * item, cs * item, to, line, n, depth)
+            else:
+                x, y = array(src + strip * nr * cs * item), array(to)
+                for l in range(depth):
+                    for j in range(n):
+                        y[l * nr + j] = x[l * rs + j * cs]
 
     return pack
 
 
 @cache
-def packing_a(dtype):
-    """The function that packs `rows` rows of A from i0 on in panels of mr, times alpha."""
+def copying_a(dtype):
+    """A block of A as it stands, times alpha, with a stride that is kind to the cache: rows, or columns where those are contiguous."""
     array, v, item, real = floats_of(dtype), simd(dtype), dtype.itemsize, dtype.type
     count = v.lanes
 
     @inline
-    def pack(c, alpha, i0, rows, dst):
-        ars, acs, depth = c[ARS], c[ACS], c[DEPTH]
-        for ir in range(0, rows, MR):
-            height = min(MR, rows - ir)
-            src, panel = c[A] + ((i0 + ir) * ars + c[PC] * acs) * item, dst + ir * depth * item
-            if acs == 1:
-                for l in range(0, depth, count):
-                    for i in range(0, height, count):
-                        start, to = src + (i * ars + l) * item, panel + (l * MR + i) * item
-                        if height == MR and depth - l >= count:  # constants: no masks to compute
-                            v.square_n(start, ars * item, to, MR * item, min(count, MR - i), count)
-                        else:
-                            v.square_n(start, ars * item, to, MR * item, min(count, height - i), min(count, depth - l))
-            elif ars == 1:
+    def copy(src, rs, cs, rows, depth, alpha, dst):
+        lines, length, step = (depth, rows, cs) if rs == 1 else (rows, depth, rs)
+        ld = spread_of(length)
+        if rs == 1 or cs == 1:
+            for l in range(lines):
+                start, to = src + l * step * item, dst + l * ld * item
+                rest = length // count * count
+                for i in range(0, rest, count):
+                    v.store(to + i * item, v.load(start + i * item) * alpha)
+                if rest < length:
+                    v.store_n(to + rest * item, length - rest, v.load_n(start + rest * item, length - rest) * alpha)
+        else:
+            x, y = array(src), array(dst)
+            for i in range(rows):
                 for l in range(depth):
-                    for i in range(0, height, count):
-                        n = min(count, height - i)
-                        v.store_n(panel + (l * MR + i) * item, n, v.load_n(src + (l * acs + i) * item, n))
-            else:
-                x, y = array(src), array(panel)
-                for l in range(depth):
-                    for i in range(height):
-                        y[l * MR + i] = x[i * ars + l * acs]
-            if alpha != 1.0:
-                y = array(panel)
-                for l in range(depth):
-                    for i in range(height):
-                        y[l * MR + i] *= real(alpha)
+                    y[i * ld + l] = x[i * rs + l * cs] * real(alpha)
 
-    return pack
+    return copy
 
 
 @cache
 def finishing(dtype):
-    """Biases that are missing, and the activation, of `height` rows from i0 on and `width` columns from j0 on."""
+    """out = act(alpha * sums + beta * old + bias) for `height` rows from row i on and `width` columns from column j on."""
     array, v, f, item, real = floats_of(dtype), simd(dtype), math_of(dtype, 1), dtype.itemsize, dtype.type
     count = v.lanes
     zero = real(0)
 
     @inline
-    def finish(c, slope, kind, i0, height, j0, width):
-        act = c[ACT]
-        for i in range(i0, i0 + height):
-            row = c[OUT] + (i * c[LDC] + j0) * item
-            added = array(c[BIAS])[i] if kind == ROW else zero
-            for j in range(0, width, count):
-                n, at = min(count, width - j), row + j * item
-                y = v.load_n(at, n) + added
+    def finish(c, slope, alpha, beta, kind, sums, ld, i, height, j, width, old, ldo, out):
+        act, ldc = c[ACT], c[LDC]
+        for r in range(height):
+            added = array(c[BIAS])[i + r] if kind == ROW else zero
+            for u in range(0, width, count):
+                n = min(count, width - u)
+                y = v.load_n(sums + (r * ld + u) * item, n) * alpha
+                if beta != 0:
+                    y = v.fma(v.set(real(beta)), v.load_n(old + (r * ldo + u) * item, n), y)
                 if kind == COLUMN:
-                    y = y + v.load_n(c[BIAS] + (j0 + j) * item, n)
+                    y = y + v.load_n(c[BIAS] + (j + u) * item, n)
+                elif kind == ROW:
+                    y = y + added
                 if act == RELU:
                     y = maximum(zero, y)
                 elif act == LEAKY_RELU:
@@ -147,120 +191,291 @@ def finishing(dtype):
                     y = f.sigmoid(y)
                 elif act == TANH:
                     y = f.tanh(y)
-                v.store_n(at, n, y)
+                v.store_n(out + (r * ldc + u) * item, n, y)
 
     return finish
 
 
 @cache
 def block_task(dtype):
-    """Pack a block of A, multiply it with a run of panels of B."""
+    """A block of C."""
     v, item, real = simd(dtype), dtype.itemsize, dtype.type
     count = v.lanes
     nr = NV * count
-    pack_a, finish = packing_a(dtype), finishing(dtype)
+    line = nr * item
+    locate, pack_b, copy_a, finish = locating(dtype, MR), packing_b(dtype), copying_a(dtype), finishing(dtype)
 
     @task
     def block(ctx, task, slot):
         c, f = ints(ctx), doubles(ctx)
-        i0 = task // c[RUN_TASKS] * c[ROWS]
-        rows = min(c[ROWS], c[M] - i0)
-        j0 = task % c[RUN_TASKS] * c[RUN_COLUMNS]
-        j1 = min(j0 + c[RUN_COLUMNS], c[WIDTH])
-        depth, kind, beta = c[DEPTH], c[BIAS_KIND], f[BETA]
-        first, last = c[PC] == 0, c[PC] + depth == c[K]
-        ap = c[AP] + slot * c[AP_BYTES]
-        zeros, out, ldc, old, ldcc = c[ZERO], c[OUT], c[LDC], c[C], c[LDCC]
+        x, y, old, out, i0, i1, j0, j1 = locate(c, task)
+        rows, columns = i1 - i0, j1 - j0
+        blocks = ceil_div(rows, MC)
+        mc = ceil_div(ceil_div(rows, MR), blocks) * MR
+        ap = c[OWN] + slot * c[OWN_BYTES]
+        bp = ap + c[A_BYTES]
+        brs, bcs, ldc, ldo, kind, beta = c[BRS], c[BCS], c[LDC], c[LDCC], c[BIAS_KIND], f[BETA]
         if old == 0:
-            old, ldcc = out, ldc
-        pack_a(c, f[ALPHA], i0, rows, ap)
-        if first and beta != 0.0 and beta != 1.0:  # from here on the old values stand in out
-            for i in range(i0, i0 + rows):
+            old, ldo = out, ldc
+        if beta != 0.0 and beta != 1.0:  # from here on the old values stand in out
+            for i in range(i0, i1):
                 for j in range(j0, j1, count):
-                    n, at = min(count, j1 - j), c[JC] + j
-                    v.store_n(out + (i * ldc + at) * item, n, v.load_n(old + (i * ldcc + at) * item, n) * real(beta))
-            old, ldcc = out, ldc
+                    n = min(count, j1 - j)
+                    v.store_n(out + (i * ldc + j) * item, n, v.load_n(old + (i * ldo + j) * item, n) * real(beta))
+            old, ldo = out, ldc
         added = kind == COLUMN and beta == 0.0  # by the first tiles
-        for jr in range(j0, j1, nr):
-            column = c[JC] + jr
-            width = min(nr, j1 - jr)
-            whole = 0 if width == nr else 1
-            b, bls = c[BP] + jr * depth * item, nr
-            if c[IN_PLACE] != 0:
-                b, bls = c[B] + (c[PC] * c[BRS] + column) * item, c[BRS]
-            for ir in range(0, rows, MR):
-                tile = array_i64(c[TILES])[whole * (MR + 1) + min(MR, rows - ir)]
-                to = out + ((i0 + ir) * ldc + column) * item
-                d, ldd = to, ldc
-                if first:
-                    d, ldd = (c[BIAS] + column * item if added else 0), 0
-                    if beta != 0.0:
-                        d, ldd = old + ((i0 + ir) * ldcc + column) * item, ldcc
-                call(tile, 1, zeros, zeros, depth, ap + ir * depth * item, 1, MR, b, bls, width, to, ldc, d, ldd)
-            if last and (c[ACT] != 0 or (kind != NONE and not added)):
-                finish(c, f[SLOPE], NONE if added else kind, i0, rows, column, width)
+        after = c[ACT] != 0 or (kind != NONE and not added)
+        for pass_ in range(c[PASSES]):
+            pc = c[K] * pass_ // c[PASSES]
+            depth = c[K] * (pass_ + 1) // c[PASSES] - pc
+            finishes = after and pass_ == c[PASSES] - 1
+            j = 0
+            while j < columns:
+                source = y + (pc * brs + (j0 + j) * bcs) * item
+                # whole strips in place; or a few strips after the others, if they serve one block of A only; or all of them
+                run = columns // nr * nr - j
+                b, bls, strip_step, ahead, reach, ahead_step = source, brs, line, source + line, nr, brs * item
+                if c[PACK_B] != 0 or run == 0:
+                    run = columns - j
+                    b, bls, strip_step = bp, nr, depth * line
+                    if blocks > 1:
+                        ahead, ahead_step = bp + depth * line, VECTOR_BYTES
+                    else:
+                        run = min(run, nr * max(1, STRIPS // (max(depth, 1) * line)))
+                        ahead, reach, ahead_step = source + run * item, run, (brs * item if bcs == 1 else 0)
+                    pack_b(source, brs, bcs, depth, run, bp)
+                ahead_line, ahead_strip = (depth * 64, depth * line) if bls == nr and blocks > 1 and b == bp else (64, line)
+                for i in range(0, rows, mc):
+                    high = min(mc, rows - i)
+                    a, ars, acs = x + ((i0 + i) * c[ARS] + pc * c[ACS]) * item, c[ARS], c[ACS]
+                    if c[COPY_A] != 0:
+                        if j == 0 or blocks > 1:
+                            copy_a(a, ars, acs, high, depth, real(f[ALPHA]), ap)
+                        a, ars, acs = ap, (1 if c[ARS] == 1 else spread_of(depth)), (spread_of(high) if c[ARS] == 1 else 1)
+                    panels = ceil_div(high, MR)
+                    height = ceil_div(high, panels)  # panels of equal height: a low one would wait for its few accumulators
+                    for strip in range(ceil_div(run, nr)):
+                        column = j0 + j + strip * nr
+                        width = min(nr, run - strip * nr)
+                        tiles = c[TILES] + (0 if width == nr else 8 * (MR + 1))
+                        fetches = column + reach < j1
+                        for panel in range(panels):
+                            r = i0 + i + panel * height
+                            h = min(height, i0 + i + high - r)
+                            to = out + (r * ldc + column) * item
+                            d, ldd = to, ldc
+                            if pass_ == 0:
+                                d, ldd = (c[BIAS] + column * item if added else 0), 0
+                                if beta != 0.0:
+                                    d, ldd = old + (r * ldo + column) * item, ldo
+                            start, step = a, 0
+                            if panel * 64 < NV * VECTOR_BYTES and fetches:
+                                start, step = ahead + strip * ahead_strip + panel * ahead_line, ahead_step
+                            call_ahead(
+                                word(tiles + 8 * h), 1, c[ZERO], c[ZERO], depth, a + panel * height * ars * item, ars, acs,
+                                b + strip * strip_step, bls, width, to, ldc, d, ldd, start, step,
+                            )  # fmt: skip
+                        if finishes:
+                            to = out + ((i0 + i) * ldc + column) * item
+                            finish(
+                                c, f[SLOPE], real(1), 0.0, NONE if added else kind, to, ldc, i0 + i, high, column, width, to, ldc, to
+                            )  # fmt: skip
+                j += run
 
     return block
 
 
+@cache
+def rank_task(dtype, rows):
+    """Few rows: B is read once, in its order, several rows at a time; the sums stand in L1."""
+    v, item, real = simd(dtype), dtype.itemsize, dtype.type
+    count = v.lanes
+    steps = 8 if rows < 3 else 4
+    if rows > 1 and VECTOR_BYTES < 64:
+        steps //= 2
+    sweep, locate, finish = rank_sums(dtype, rows, steps), locating(dtype, 0), finishing(dtype)
+
+    @task
+    def rank(ctx, task, slot):
+        c, f = ints(ctx), doubles(ctx)
+        a, b, old, out, _, _, j0, j1 = locate(c, task)
+        sums = c[OWN] + slot * c[OWN_BYTES]
+        width, ars, acs, brs = j1 - j0, c[ARS] * item, c[ACS] * item, c[BRS] * item
+        b += j0 * item
+        for i in range(rows):
+            for j in range(0, width, count):
+                v.store(sums + (i * RANK_COLUMNS + j) * item, v.zero())
+        end = c[K] // steps * steps
+        for l in range(0, end, steps):
+            sweep.many(a + l * acs, ars, acs, b + l * brs, brs, width, sums)
+        for l in range(end, c[K]):
+            sweep.one(a + l * acs, ars, acs, b + l * brs, brs, width, sums)
+        old, ldo = (out, c[LDC]) if old == 0 else (old, c[LDCC])
+        finish(
+            c, f[SLOPE], real(f[ALPHA]), f[BETA], c[BIAS_KIND], sums, RANK_COLUMNS, 0, rows, j0, width, old + j0 * item, ldo, out + j0 * item
+        )  # fmt: skip
+
+    return rank
+
+
+@cache
+def dots_task(dtype):
+    """Rows of A and columns of B that are contiguous: register against register along k."""
+    array, item, real = floats_of(dtype), dtype.itemsize, dtype.type
+    dr, dc, nr = dot_rows(dtype), dot_columns(dtype), NV * lanes(dtype)
+    tile, locate, transpose, finish = dot_sums(dtype), locating(dtype, dr), transposing(dtype), finishing(dtype)
+
+    @task
+    def dots(ctx, task, slot):
+        c, f = ints(ctx), doubles(ctx)
+        a, b, old, out, i0, i1, j0, j1 = locate(c, task)
+        sums = c[OWN] + slot * c[OWN_BYTES]
+        m, n, k, ars, bcs = c[M], c[N], c[K], c[ARS] * item, c[BCS] * item
+        if c[PACK_B] != 0:
+            bp = sums + DOT_ROWS * nr * item
+            if c[BCS] == 1:
+                transpose(b, c[BRS] * item, bp, k * item, k, n)
+            else:
+                x, y = array(b), array(bp)
+                for j in range(n):
+                    for l in range(k):
+                        y[j * k + l] = x[l * c[BRS] + j * c[BCS]]
+            b, bcs = bp, k * item
+        old, ldo = (out, c[LDC]) if old == 0 else (old, c[LDCC])
+        height = m if m <= DOT_ROWS else dr  # few rows stay while the columns pass by; few columns stay while the rows do
+        for i in range(i0, i1, height):
+            rows = min(height, i1 - i)
+            for j in range(j0, j1, nr):
+                width = min(nr, j1 - j)
+                for jj in range(0, width, dc):
+                    for ii in range(0, rows, dr):
+                        x, y, to = a + (i + ii) * ars, b + (j + jj) * bcs, sums + (ii * nr + jj) * item
+                        if rows - ii == 1:
+                            tile.one(1, min(dc, width - jj), k, x, ars, y, bcs, to)
+                        else:
+                            tile.many(min(dr, rows - ii), min(dc, width - jj), k, x, ars, y, bcs, to)
+                finish(
+                    c, f[SLOPE], real(f[ALPHA]), f[BETA], c[BIAS_KIND], sums, nr, i, rows, j, width,
+                    old + (i * ldo + j) * item, ldo, out + (i * c[LDC] + j) * item,
+                )  # fmt: skip
+
+    return dots
+
+
+# Sizes; what is chosen by them
+
+ceil, spread = ceil_div.py_func, spread_of.py_func
+
+
+def _grid(p):
+    """Tasks along m and n. More tasks balance better over more threads, larger ones pack less."""
+    nr, batch = NV * lanes(p.dtype), int(np.prod(p.batch))
+    rows = columns = 1
+    while True:
+        tasks = batch * rows * columns
+        flops = 2.0 * batch * p.m * p.n * p.k / max(tasks, 1)
+        if not ((tasks < 4 and flops > 4e6) or (tasks < 8 and flops > 1e9) or (tasks < 32 and flops > 1e10)):
+            return rows, columns
+        if p.n * rows >= p.m * columns and 2 * columns * nr <= p.n:
+            columns *= 2
+        elif 2 * rows * MR <= p.m:
+            rows *= 2
+        elif 2 * columns * nr <= p.n:
+            columns *= 2
+        else:
+            return rows, columns
+
+
 def _sizes(p):
-    """(rows of a block, bytes of the slab of B, bytes per thread)"""
+    """(tasks along m, along n, bytes of a copied block of A, bytes per thread)"""
     item, nr = p.dtype.itemsize, NV * lanes(p.dtype)
-    blocks = -(-p.m // MC)
-    even = -(-p.m // max(blocks, 1))  # rows, were all blocks equal
-    rows = -(-even // MR) * MR
-    depth = min(KC, p.k)
-    slab = depth * -(-min(NC, p.n) // nr) * nr * item
-    return rows, -(-slab // 128) * 128, -(-rows * depth * item // 128) * 128
+    row_tasks, column_tasks = _grid(p)
+    passes = max(1, ceil(p.k, KC))
+    kc = ceil(p.k, passes)
+    most = ceil(ceil(p.m, MR), row_tasks) * MR
+    a = max(min(MC, most) * spread(kc), kc * spread(min(MC, most)))
+    strips = ceil(ceil(p.n, nr), column_tasks)
+    if most <= MC:
+        strips = min(strips, max(1, STRIPS // (max(p.k // passes, 1) * nr * item)))
+    elements = a + strips * kc * nr
+    if p.m <= RANK_ROWS:
+        elements = max(elements, RANK_ROWS * RANK_COLUMNS)
+    if p.m <= DOT_ROWS or p.n < nr:
+        elements = max(elements, DOT_ROWS * nr + min(p.n * p.k, DOT_BLOCK))
+    return row_tasks, column_tasks, a * item, ceil(elements * item, 128) * 128
 
 
 def scratch(pass_, p):
-    """The slab of B, shared; a block of A per thread."""
-    return _sizes(p)[1:]
+    """A block of A and strips of B per thread."""
+    return 0, _sizes(p)[3]
 
 
-def _tiles(p, rows, in_place):
-    """Addresses of the tiles by height, for whole panels and for the last one."""
-    registers = lanes(p.dtype)
-    table = np.zeros((2, MR + 1), np.int64)
-    heights = {min(MR, n - i) for n in {min(rows, p.m), p.m % rows or rows} for i in range(0, min(n, p.m), MR)}
-    rest = p.n % (NV * registers)
+def _crowd(stride):
+    """How many of the mr rows of a tile, `stride` bytes apart, meet the first in one set of L1 (64 sets of 64 bytes)."""
+    return sum(i * stride % 4096 < 64 for i in range(MR))
+
+
+def _tiles(p, row_tasks):
+    """Addresses of the tiles by height, for whole strips and for the last one."""
+    count, table = lanes(p.dtype), np.zeros((2, MR + 1), np.int64)
+    panels, heights = ceil(p.m, MR), set()
+    for number in range(row_tasks):
+        rows = min(p.m, (number + 1) * panels // row_tasks * MR) - number * panels // row_tasks * MR
+        mc = ceil(ceil(rows, MR), ceil(rows, MC)) * MR if rows else 1
+        for block in {min(mc, rows - i) for i in range(0, rows, mc)}:
+            high = ceil(block, ceil(block, MR))
+            heights |= {min(high, block - i) for i in range(0, block, high)}
+    rest = p.n % (NV * count)
     for height in heights:
-        if p.n >= NV * registers:
-            table[0, height] = tile_function(p.dtype, height, NV, packed=MR).address
+        if p.n >= NV * count:
+            table[0, height] = tile_ahead_function(p.dtype, height, NV, False).address
         if rest:
-            partial = rest % registers > 0
-            table[1, height] = tile_function(p.dtype, height, -(-rest // registers), in_place and partial, partial, MR).address
+            table[1, height] = tile_ahead_function(p.dtype, height, ceil(rest, count), rest % count > 0).address
     return table
 
 
+def _plan(p, a_strides, b_strides):
+    """The task, tasks along m and n, whether A is copied and B packed: by sizes and strides alone."""
+    item, nr = p.dtype.itemsize, NV * lanes(p.dtype)
+    ars, acs = a_strides[-2:]
+    brs, bcs = b_strides[-2:]
+    row_tasks, column_tasks = _sizes(p)[:2]
+    if acs == item and p.k >= DOT_DEPTH and ((8 * p.n <= 3 * nr and p.n * p.k <= DOT_BLOCK) or (p.m <= DOT_ROWS and brs == item)):
+        if p.m <= DOT_ROWS:
+            row_tasks, column_tasks = 1, ceil(p.n, RANK_COLUMNS)
+        return dots_task(p.dtype), row_tasks, column_tasks, False, brs != item
+    if p.m <= RANK_ROWS and bcs == item and p.k > 0:
+        return rank_task(p.dtype, p.m), 1, ceil(ceil(p.n, nr), RANK_COLUMNS // nr), False, False
+    # powers of two send all rows of a strip into few sets of L2
+    pack_b = bcs != item or (p.m > 2 * MR and p.k * p.n * item > SMALL and brs & -brs > 1024)
+    copy_a = p.alpha != 1.0 or not (p.m * p.k * item <= SMALL or (acs == item and _crowd(ars) <= 4))
+    return block_task(p.dtype), row_tasks, column_tasks, copy_a, pack_b
+
+
 @lru_cache(4096)
-def forward_program(p, in_place):
-    nr = NV * lanes(p.dtype)
-    rows, slab, per_thread = _sizes(p)
-    blocks = -(-p.m // rows) if p.m else 0
+def forward_program(p, a_strides, b_strides, c_strides, out_strides):
+    item = p.dtype.itemsize
+    if p.n == 1:
+        b_strides = (*b_strides[:-1], item)
+    if p.m == 0 or p.n == 0 or 0 in p.batch:
+        return lambda *arrays: None
+    work, row_tasks, column_tasks, copy_a, pack_b = _plan(p, a_strides, b_strides)
+    _, _, a_bytes, own = _sizes(p)
     a, b, bias, c, out, scratch = map(Argument, range(6))
+    (ars, acs), (brs, bcs), ldo, ldc = (
+        [s // item for s in strides[-2:]] for strides in (a_strides, b_strides, c_strides or (0, 0), out_strides)
+    )
+    axes = np.array(
+        [p.batch, a_strides[:-2], b_strides[:-2], (c_strides or (0,) * len(out_strides))[:-2], out_strides[:-2]], np.int64
+    ).T.copy()
     words = [
-        p.m, p.n, p.k, a, a.stride(0), a.stride(1), b, b.stride(0), b.stride(1), out, out.stride(0), c, c.stride(0), bias, p.bias_kind, p.act,
-        scratch, scratch.at(slab), per_thread, in_place, _tiles(p, rows, in_place) if p.m and p.n else 0, _ZERO, 0, 0, 0, 0, rows, 0, 1,
+        p.m, p.n, p.k, a, ars, acs, b, brs, bcs, out, ldc[0], c, ldo[0], bias, p.bias_kind, p.act, len(p.batch), axes, row_tasks, column_tasks,
+        max(1, ceil(p.k, KC)), copy_a, pack_b, scratch, own, a_bytes, _tiles(p, row_tasks) if work is block_task(p.dtype) else 0, _ZERO,
         p.alpha, p.beta, p.slope,
     ]  # fmt: skip
-    stages = []
-    for jc in range(0, p.n, NC):
-        width = min(NC, p.n - jc)
-        run_columns = -(-width // nr) * nr if blocks >= 8 else RUN
-        run_tasks = -(-width // run_columns)
-        for pc in range(0, max(p.k, 1), KC):  # an empty sum still has its epilogue
-            depth = min(KC, p.k - pc)
-            slab_at = {JC: jc, WIDTH: width, PC: pc, DEPTH: depth, RUN_COLUMNS: run_columns, RUN_TASKS: run_tasks}
-            if not in_place:
-                stages.append(Stage(pack_b_task(p.dtype), -(-width // nr), 0.3 * width * depth, settings=slab_at))
-            time = 2.0 * p.m * width * depth / RATE[p.dtype.itemsize]
-            stages.append(Stage(block_task(p.dtype), blocks * run_tasks, time, per_thread, slab_at))
-    return program(words, *stages, shared=slab)
+    tasks = int(np.prod(p.batch)) * row_tasks * column_tasks
+    return program(words, Stage(work, tasks, p.flops / RATE[item], own))
 
 
 def forward(p, a, b, bias, c, out, scratch):
-    run = forward_program(p, p.m <= 2 * MR and b.strides[-1] == b.itemsize)
-    for i in np.ndindex(p.batch):
-        run(a[i], b[i], bias, None if c is None else c[i], out[i], scratch)
+    forward_program(p, a.strides, b.strides, None if c is None else c.strides, out.strides)(a, b, bias, c, out, scratch)
