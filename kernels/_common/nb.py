@@ -8,8 +8,8 @@ that run *tasks* over it. A call then costs less than a microsecond (_common/pro
         x, out = Argument(0), Argument(1)                  the kernel's arrays, whose addresses each call fills in
         return program([x, out, p.n, p.slope], Stage(work(p.dtype), ntasks, nanoseconds))
 
-    def forward(p, x, out, scratch):
-        forward_program(p)(x, out, scratch)
+    @runs(forward_program)
+    def forward(p, x, out, scratch): ...                   the registry calls the program itself
 
     @task                                                  compiled as void (void *ctx, int64 task, int64 slot)
     def work(ctx, task, slot):
@@ -26,7 +26,7 @@ of the instruction set, and of the values that its factory gave it. KEY is the p
 
 import hashlib
 from dataclasses import dataclass, field, replace
-from functools import cache
+from functools import cache, wraps
 from pathlib import Path
 from time import perf_counter
 from types import BuiltinFunctionType, FunctionType, ModuleType
@@ -255,6 +255,20 @@ def program(words, *stages, shared=0, keep=None):
         1 + max((word.number for _, word in arguments), default=0),
         (words, stages, keep),
     )
+
+
+def runs(program_of):
+    """A pass, of which only the signature is written down: its arrays are those of `program_of(p)`, in this order."""
+
+    def decorated(signature):
+        @wraps(signature)
+        def run(p, *arrays):
+            program_of(p)(*arrays)
+
+        run.program = program_of
+        return run
+
+    return decorated
 
 
 def _table(rows, columns):

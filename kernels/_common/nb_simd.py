@@ -352,8 +352,11 @@ def simd(dtype, registers=1):
     """The operations on `registers` registers of float32 or float64.
 
     Whole numbers stand in lanes of the same width: v.set_integer(i), and v.integers_1, v.integers_4 with load_n and store_n, after the bytes of an
-    element in memory. Of one register: lane i of v.permute(x, y, idx), and of v.permute_integers, is lane idx[i] of x followed by y; v.square(src, ld_src, dst, ld_dst) transposes as many rows as it has lanes, v.square_n(..., m, n) the
-    first n elements of m rows; leading dimensions count bytes.
+    element in memory.
+
+    Of one register: v.permute(x, y, idx), of whole numbers v.permute_integers: lane i is lane idx[i] of x followed by y.
+    v.square(src, ld_src, dst, ld_dst) transposes as many rows as it has lanes, v.square_n(..., m, n) the first n elements of m rows; leading
+    dimensions count bytes.
     """
     number = types.float32 if dtype == np.float32 else types.float64
     whole = types.int32 if dtype == np.float32 else types.int64

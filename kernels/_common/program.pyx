@@ -9,6 +9,7 @@ A `Program` holds the words of a task's context (_common/nb.py) and the stages t
 cimport numpy as cnp
 from libc.string cimport memcpy
 
+from cpython.object cimport PyObject
 from lamella.kernels._common.pool cimport ANY_SLOTS, parallel_for, task_fn
 from lamella.kernels._common.types cimport i64
 
@@ -16,6 +17,7 @@ cnp.import_array()
 
 cdef enum:
     WORDS = 128     # of a context at most
+    ARRAYS = 32     # of a call
 
 
 cdef class Program:
@@ -28,13 +30,6 @@ cdef class Program:
     settings rows (word, value): what changes in the context before a stage
     shared   bytes at the beginning of the scratch, the last argument; slots begin behind them
     """
-    cdef const i64[::1] words
-    cdef const i64[:, ::1] places, stages, settings
-    cdef const double[::1] times
-    cdef i64 shared
-    cdef Py_ssize_t arguments
-    cdef readonly object kept
-
     def __init__(self, words, places, stages, times, settings, i64 shared, Py_ssize_t arguments, kept):
         if len(words) > WORDS:
             raise ValueError(f"a context has at most {WORDS} words, got {len(words)}")
@@ -42,29 +37,37 @@ cdef class Program:
         self.shared, self.arguments, self.kept = shared, arguments, kept
 
     def __call__(self, *arrays):
+        cdef PyObject *given[ARRAYS]
+        cdef Py_ssize_t i
+        if len(arrays) > ARRAYS:
+            raise TypeError(f"at most {ARRAYS} arrays, got {len(arrays)}")
+        for i in range(len(arrays)):
+            given[i] = <PyObject *>arrays[i]
+        self.run(given, len(arrays))
+
+    cdef int run(self, PyObject **arrays, Py_ssize_t count) except -1:
         cdef i64 words[WORDS]
         cdef Py_ssize_t i, j
-        cdef i64 slots, bytes
-        cdef cnp.ndarray array
-        cdef object given
-        if len(arrays) < self.arguments:
-            raise TypeError(f"expected {self.arguments} arrays, got {len(arrays)}")
+        cdef i64 slots, nbytes
+        cdef PyObject *given
+        if count < self.arguments:
+            raise TypeError(f"expected {self.arguments} arrays, got {count}")
         memcpy(words, &self.words[0], self.words.shape[0] * sizeof(i64))
         for i in range(self.places.shape[0]):
             given = arrays[self.places[i, 1]]
-            if given is None:
+            if given == <PyObject *>None:
                 words[self.places[i, 0]] = 0
-                continue
-            array = given
-            if self.places[i, 2] < 0:
-                words[self.places[i, 0]] = <i64>cnp.PyArray_DATA(array) + self.places[i, 3]
+            elif self.places[i, 2] < 0:
+                words[self.places[i, 0]] = <i64>cnp.PyArray_DATA(<cnp.ndarray?><object>given) + self.places[i, 3]
             else:
-                words[self.places[i, 0]] = cnp.PyArray_STRIDE(array, <int>self.places[i, 2]) // cnp.PyArray_ITEMSIZE(array)
-        array = arrays[len(arrays) - 1]
-        bytes = cnp.PyArray_NBYTES(array) - self.shared
+                words[self.places[i, 0]] = (
+                    cnp.PyArray_STRIDE(<cnp.ndarray?><object>given, <int>self.places[i, 2]) // cnp.PyArray_ITEMSIZE(<cnp.ndarray><object>given)
+                )
+        nbytes = cnp.PyArray_NBYTES(<cnp.ndarray?><object>arrays[count - 1]) - self.shared
         with nogil:
             for i in range(self.stages.shape[0]):
                 for j in range(self.stages[i, 3], self.stages[i, 4]):
                     words[self.settings[j, 0]] = self.settings[j, 1]
-                slots = bytes // self.stages[i, 2] if self.stages[i, 2] else ANY_SLOTS
+                slots = nbytes // self.stages[i, 2] if self.stages[i, 2] else ANY_SLOTS
                 parallel_for(<task_fn><void *>self.stages[i, 0], words, self.stages[i, 1], self.times[i], slots)
+        return 0

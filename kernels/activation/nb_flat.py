@@ -7,9 +7,9 @@ Loops    slices of SLICE elements are the tasks; inside, one register at a time,
 Cost     one read and one write per element (backward: two reads)
 """
 
-from functools import cache, lru_cache
+from functools import cache, lru_cache, partial
 
-from lamella.kernels._common.nb import Argument, Stage, doubles, inline, ints, program, task
+from lamella.kernels._common.nb import Argument, Stage, doubles, inline, ints, program, runs, task
 from lamella.kernels._common.nb_math import math_of
 from lamella.kernels._common.nb_simd import maximum, minimum, select, simd
 
@@ -227,9 +227,9 @@ def programs(pass_, p):
     return program([first, None, second, *parameters] if pass_ == "forward" else [second, first, third, *parameters], work)
 
 
-def forward(p, x, out, scratch):
-    programs("forward", p)(x, out, scratch)
+@runs(partial(programs, "forward"))
+def forward(p, x, out, scratch): ...
 
 
-def backward(p, g, saved, dx, scratch):
-    programs("backward", p)(g, saved, dx, scratch)
+@runs(partial(programs, "backward"))
+def backward(p, g, saved, dx, scratch): ...

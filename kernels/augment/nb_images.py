@@ -11,7 +11,7 @@ Cost     four taps and three products per pixel, which wait for loads
 from functools import cache, lru_cache
 
 import numpy as np
-from lamella.kernels._common.nb import Argument, Stage, array_i32, array_i64, array_u8, floats_of, inline, ints, program, task
+from lamella.kernels._common.nb import Argument, Stage, array_i32, array_i64, array_u8, floats_of, inline, ints, program, runs, task
 
 ONE, HALF, TABLE = 1 << 16, 1 << 15, 4096
 CONSTANT, EDGE, REFLECT, SYMMETRIC = range(4)
@@ -200,9 +200,9 @@ def mix_programs(p):
     return program(words, Stage(mixing(p.dtype), p.mb, 0.2 * p.mb * p.ic * p.ih * p.iw))
 
 
-def forward(p, x, matrix, values, key, normal, erase, channels, out, scratch):
-    programs(p)(x, matrix, values, key, normal, erase, channels, out, scratch)
+@runs(programs)
+def forward(p, x, matrix, values, key, normal, erase, channels, out, scratch): ...
 
 
-def mix(p, x, partner, weight, box, out, scratch):
-    mix_programs(p)(x, partner, weight, box, out, scratch)
+@runs(mix_programs)
+def mix(p, x, partner, weight, box, out, scratch): ...

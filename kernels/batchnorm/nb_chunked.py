@@ -16,11 +16,11 @@ Threads  chunks depend on the problem only: the same bits for any number of thre
 Cost     forward_train reads x twice and writes out; backward reads g and x twice and writes dx; the eval passes touch everything once
 """
 
-from functools import cache, lru_cache
+from functools import cache, lru_cache, partial
 from math import gcd
 
 import numpy as np
-from lamella.kernels._common.nb import Argument, Stage, array_f64, doubles, floats_of, inline, ints, program, task
+from lamella.kernels._common.nb import Argument, Stage, array_f64, doubles, floats_of, inline, ints, program, runs, task
 from lamella.kernels._common.nb_simd import lanes, select, simd
 
 NB = 4  # registers of columns summed at a time
@@ -409,17 +409,17 @@ ARGUMENTS = {
 }
 
 
-def forward_train(p, x, weight, bias, residual, out, mean, var, scratch):
-    programs(TRAIN, p)(x, weight, bias, residual, out, mean, var, scratch)
+@runs(partial(programs, TRAIN))
+def forward_train(p, x, weight, bias, residual, out, mean, var, scratch): ...
 
 
-def forward_eval(p, x, weight, bias, mean, var, residual, out, scratch):
-    programs(EVAL, p)(x, weight, bias, mean, var, residual, out, scratch)
+@runs(partial(programs, EVAL))
+def forward_eval(p, x, weight, bias, mean, var, residual, out, scratch): ...
 
 
-def backward(p, g, x, weight, bias, mean, var, out, dx, dw, db, dresidual, scratch):
-    programs(BACKWARD, p)(g, x, weight, bias, mean, var, out, dx, dw, db, dresidual, scratch)
+@runs(partial(programs, BACKWARD))
+def backward(p, g, x, weight, bias, mean, var, out, dx, dw, db, dresidual, scratch): ...
 
 
-def backward_eval(p, g, x, weight, bias, mean, var, out, dx, dw, db, dresidual, scratch):
-    programs(BACKWARD_EVAL, p)(g, x, weight, bias, mean, var, out, dx, dw, db, dresidual, scratch)
+@runs(partial(programs, BACKWARD_EVAL))
+def backward_eval(p, g, x, weight, bias, mean, var, out, dx, dw, db, dresidual, scratch): ...

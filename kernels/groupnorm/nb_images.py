@@ -13,11 +13,11 @@ Threads  tasks depend on the problem only; dw and db of the tasks are summed in 
 Cost     forward reads x three times, the first time from memory; backward x and g twice
 """
 
-from functools import cache, lru_cache
+from functools import cache, lru_cache, partial
 from math import gcd
 
 import numpy as np
-from lamella.kernels._common.nb import Argument, Stage, array_f64, doubles, floats_of, inline, ints, program, task
+from lamella.kernels._common.nb import Argument, Stage, array_f64, doubles, floats_of, inline, ints, program, runs, task
 from lamella.kernels._common.nb_simd import lanes, select, simd
 
 NB = 4  # registers that a wide row should have at least
@@ -396,9 +396,9 @@ def programs(backward, p):
     return program(words, *stages)
 
 
-def forward(p, x, weight, bias, out, mean, var, scratch):
-    programs(False, p)(x, weight, bias, out, mean, var, scratch)
+@runs(partial(programs, False))
+def forward(p, x, weight, bias, out, mean, var, scratch): ...
 
 
-def backward(p, g, x, weight, mean, var, dx, dw, db, scratch):
-    programs(True, p)(g, x, weight, mean, var, dx, dw, db, scratch)
+@runs(partial(programs, True))
+def backward(p, g, x, weight, mean, var, dx, dw, db, scratch): ...

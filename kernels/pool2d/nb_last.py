@@ -18,10 +18,10 @@ Edges    the problem's table holds each window's first tap inside and the number
 Cost     as cy_last
 """
 
-from functools import cache, lru_cache
+from functools import cache, lru_cache, partial
 
 import numpy as np
-from lamella.kernels._common.nb import Argument, Stage, array_i64, doubles, floats_of, inline, ints, program, task, unknown, word
+from lamella.kernels._common.nb import Argument, Stage, array_i64, doubles, floats_of, inline, ints, program, runs, task, unknown, word
 from lamella.kernels._common.nb_simd import VECTOR_BYTES, lanes, maximum, prefetch_l1, prefetch_write, select, simd
 
 MAX, AVG, LP, SQUARE = 0, 1, 2, 3  # SQUARE: lp with the exponent 2
@@ -581,9 +581,9 @@ def programs(pass_, p):
     return program(words, Stage(work, -(-p.mb * height // rows), each * loads * p.mb * height))
 
 
-def forward(p, x, out, where, scratch):
-    programs("forward", p)(x, out, where, scratch)
+@runs(partial(programs, "forward"))
+def forward(p, x, out, where, scratch): ...
 
 
-def backward(p, g, x, out, where, dx, scratch):
-    programs("backward", p)(g, x, out, where, dx, scratch)
+@runs(partial(programs, "backward"))
+def backward(p, g, x, out, where, dx, scratch): ...

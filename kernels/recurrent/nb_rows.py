@@ -15,7 +15,7 @@ Threads  tasks by the batch alone; no barrier but that between packing and steps
 from functools import cache, lru_cache
 
 import numpy as np
-from lamella.kernels._common.nb import Argument, Stage, array_i64, inline, ints, program, task
+from lamella.kernels._common.nb import Argument, Stage, array_i64, inline, ints, program, runs, task
 from lamella.kernels._common.nb_math import math_of
 from lamella.kernels._common.nb_simd import VECTOR_BYTES, lanes, maximum, select, simd
 from lamella.kernels._common.nb_tile import MR, NV, call, tile_function
@@ -433,9 +433,9 @@ def backward_program(p):
     )  # fmt: skip
 
 
-def forward(p, w, b, h0, c0, steps, out, kept, cn, gates, scratch):
-    forward_program(p)(w, b, h0, c0, steps, out, kept, cn, gates, scratch)
+@runs(forward_program)
+def forward(p, w, b, h0, c0, steps, out, kept, cn, gates, scratch): ...
 
 
-def backward(p, g, dcn, w, gates, out, kept, h0, c0, steps, da, dkept, dh0, dc0, scratch):
-    backward_program(p)(g, dcn, w, gates, out, kept, h0, c0, steps, da, dkept, dh0, dc0, scratch)
+@runs(backward_program)
+def backward(p, g, dcn, w, gates, out, kept, h0, c0, steps, da, dkept, dh0, dc0, scratch): ...

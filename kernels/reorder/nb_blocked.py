@@ -12,7 +12,7 @@ Cost     one read and one write per element, log2(lanes) shuffles per register
 
 from functools import cache, lru_cache
 
-from lamella.kernels._common.nb import Argument, Stage, ints, program, task
+from lamella.kernels._common.nb import Argument, Stage, ints, program, runs, task
 from lamella.kernels._common.nb_simd import simd
 
 STRIP = 16384  # elements of a task
@@ -56,5 +56,5 @@ def forward_program(p):
     return program(words, Stage(tasks(p.dtype), p.mb * strips, 0.5 * p.mb * p.rows * p.cols))
 
 
-def forward(p, x, out, scratch):
-    forward_program(p)(x, out, scratch)
+@runs(forward_program)
+def forward(p, x, out, scratch): ...

@@ -12,10 +12,10 @@ Sums     over rows in float64 per task, combined in the order of the tasks by a 
 Cost     one exponential per element, forward and backward
 """
 
-from functools import cache, lru_cache
+from functools import cache, lru_cache, partial
 
 import numpy as np
-from lamella.kernels._common.nb import Argument, Stage, array_f64, array_i64, doubles, floats_of, inline, ints, program, task
+from lamella.kernels._common.nb import Argument, Stage, array_f64, array_i64, doubles, floats_of, inline, ints, program, runs, task
 from lamella.kernels._common.nb_math import math_of
 from lamella.kernels._common.nb_simd import VECTOR_BYTES, maximum, select, simd
 
@@ -358,41 +358,41 @@ ARGUMENTS = {
 }
 
 
-def forward(p, x, out, scratch):
-    programs("forward", p)(x, out, scratch)
+@runs(partial(programs, "forward"))
+def forward(p, x, out, scratch): ...
 
 
-def backward(p, g, y, dx, scratch):
-    programs("backward", p)(g, y, dx, scratch)
+@runs(partial(programs, "backward"))
+def backward(p, g, y, dx, scratch): ...
 
 
-def log_forward(p, x, out, scratch):
-    programs("log_forward", p)(x, out, scratch)
+@runs(partial(programs, "log_forward"))
+def log_forward(p, x, out, scratch): ...
 
 
-def log_backward(p, g, y, dx, scratch):
-    programs("log_backward", p)(g, y, dx, scratch)
+@runs(partial(programs, "log_backward"))
+def log_backward(p, g, y, dx, scratch): ...
 
 
-def cross_entropy_forward(p, x, target, weight, loss, stats, total, scratch):
-    programs("cross_entropy_forward", p)(x, target, weight, loss, stats, total, scratch)
+@runs(partial(programs, "cross_entropy_forward"))
+def cross_entropy_forward(p, x, target, weight, loss, stats, total, scratch): ...
 
 
-def cross_entropy_backward(p, g, x, target, weight, stats, total, dx, scratch):
-    programs("cross_entropy_backward", p)(g, x, target, weight, stats, total, dx, scratch)
+@runs(partial(programs, "cross_entropy_backward"))
+def cross_entropy_backward(p, g, x, target, weight, stats, total, dx, scratch): ...
 
 
-def cross_entropy_soft_forward(p, x, target, weight, loss, stats, scratch):
-    programs("cross_entropy_soft_forward", p)(x, target, weight, loss, stats, scratch)
+@runs(partial(programs, "cross_entropy_soft_forward"))
+def cross_entropy_soft_forward(p, x, target, weight, loss, stats, scratch): ...
 
 
-def cross_entropy_soft_backward(p, g, x, target, weight, stats, dx, scratch):
-    programs("cross_entropy_soft_backward", p)(g, x, target, weight, stats, dx, scratch)
+@runs(partial(programs, "cross_entropy_soft_backward"))
+def cross_entropy_soft_backward(p, g, x, target, weight, stats, dx, scratch): ...
 
 
-def nll_forward(p, x, target, weight, loss, total, scratch):
-    programs("nll_forward", p)(x, target, weight, loss, total, scratch)
+@runs(partial(programs, "nll_forward"))
+def nll_forward(p, x, target, weight, loss, total, scratch): ...
 
 
-def nll_backward(p, g, target, weight, total, dx, scratch):
-    programs("nll_backward", p)(g, target, weight, total, dx, scratch)
+@runs(partial(programs, "nll_backward"))
+def nll_backward(p, g, target, weight, total, dx, scratch): ...

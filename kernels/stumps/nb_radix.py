@@ -9,10 +9,10 @@ Cost     per feature and sample: 8 to 12 loads; 4 turns (float; double 8) over n
          weight, for each round of boosting, in a chain of additions
 """
 
-from functools import cache, lru_cache
+from functools import cache, lru_cache, partial
 
 import numpy as np
-from lamella.kernels._common.nb import Argument, Stage, _pointer, array_f32, array_f64, array_i32, ints, program, task
+from lamella.kernels._common.nb import Argument, Stage, _pointer, array_f32, array_f64, array_i32, ints, program, runs, task
 from numba import carray, njit, types
 
 BLOCK, DIGITS = 16, 256
@@ -159,13 +159,13 @@ def programs(pass_, p):
     return program(words, Stage(choose_task(p.narrow), tasks, 2 * work))
 
 
-def values(p, sum, norm, rectangles, weights, out, scratch):
-    programs("values", p)(sum, norm, rectangles, weights, out, scratch)
+@runs(partial(programs, "values"))
+def values(p, sum, norm, rectangles, weights, out, scratch): ...
 
 
-def sort(p, x, order, scratch):
-    programs("sort", p)(x, order, scratch)
+@runs(partial(programs, "sort"))
+def sort(p, x, order, scratch): ...
 
 
-def choose(p, order, weight, extreme, cut, scratch):
-    programs("choose", p)(order, weight, extreme, cut, scratch)
+@runs(partial(programs, "choose"))
+def choose(p, order, weight, extreme, cut, scratch): ...

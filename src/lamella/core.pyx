@@ -26,6 +26,7 @@ from contextvars import ContextVar
 import numpy as np
 
 from lamella.kernels._common.pool cimport num_threads
+from lamella.kernels._common.program cimport Program
 
 cnp.import_array()
 
@@ -375,15 +376,21 @@ def scratch(Py_ssize_t nbytes):
 
 
 cdef class Kernel:
-    """A selected function and the scratch it needs: ``shared + threads * per_thread`` bytes."""
+    """A selected function and the scratch it needs: ``shared + threads * per_thread`` bytes.
+
+    Where the function only hands its arrays to a program of the problem (nb.runs), that is called instead.
+    """
 
     cdef readonly str name
     cdef readonly object function
     cdef readonly Py_ssize_t shared, per_thread
     cdef object setting, generation     # under which it was chosen
+    cdef object program_of, problem     # and the problem of `program`
+    cdef Program program
 
     def __init__(self, str name, function, Py_ssize_t shared, Py_ssize_t per_thread):
         self.name, self.function, self.shared, self.per_thread = name, function, shared, per_thread
+        self.program_of = getattr(function, "program", None)
 
     def __call__(self, p, *arrays):
         cdef PyObject *argv[34]
@@ -401,6 +408,13 @@ cdef class Kernel:
         if self.shared or self.per_thread:
             memory = scratch(self.shared + self.per_thread * num_threads())
         argv[n] = <PyObject *>memory
+        if self.program_of is not None:
+            if self.problem is not <object>argv[0]:
+                program = self.program_of(<object>argv[0])
+                self.program = program if isinstance(program, Program) else None    # an empty problem has none
+                self.problem = <object>argv[0]
+            if self.program is not None:
+                return self.program.run(argv + 1, n)
         PyObject_Vectorcall(self.function, argv, n + 1, NULL)
         return 0
 
