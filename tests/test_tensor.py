@@ -553,3 +553,11 @@ def test_creation():
     assert lamella.ones_like(x).data.strides == x.strides
     with pytest.raises(TypeError, match="rand: expected dtype float32 or float64"):
         lamella.rand(2, dtype="int64")
+
+
+@pytest.mark.parametrize(
+    ("x", "y", "expected"), [(np.float64(1), np.float64(2), np.float64), (1.0, np.float64(2), np.float64), (1.0, 2.0, np.float32)]
+)
+def test_numbers_without_an_array_keep_numpys_precision(x, y, expected):
+    assert F.maximum(x, y).dtype == expected
+    assert F.where(np.array([True, False]), x, y).dtype == expected

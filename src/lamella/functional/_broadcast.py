@@ -44,12 +44,15 @@ def number(x: Any, operation: str, name: str) -> Any:
 
 
 def pair(operation: str, x: Any, y: Any) -> tuple[Any, Any]:
-    """Two operands of one dtype: Python numbers, single elements and integers give way to a floating array."""
+    """Two operands of one dtype: numbers, single elements and integers give way to a floating array, Python's numbers to NumPy's."""
     if type(x) is np.ndarray and type(y) is np.ndarray and x.dtype is y.dtype and x.dtype in FLOATS and x.flags.aligned and y.flags.aligned:
         return x, y
+    floats = [v.dtype for v in (x, y) if isinstance(v, np.floating)]
     x, y = number(x, operation, "input"), number(y, operation, "other")
     arrays = isinstance(x, np.ndarray), isinstance(y, np.ndarray)
     if not any(arrays):
+        if floats:
+            return np.asarray(x, np.float64 if any(dtype.itemsize > 4 for dtype in floats) else np.float32), y
         return np.asarray(x, np.float32 if isinstance(x, float) else None), y
     if not all(arrays):
         array, scalar = (x, y) if arrays[0] else (y, x)
