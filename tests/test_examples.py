@@ -14,6 +14,7 @@ import lamella
 SCRIPTS = sorted((Path(__file__).parent.parent / "examples").glob("*.py"))
 SIZES = {
     "cnn_from_skeleton": ["--epochs", "0"],
+    "digits": ["--seeds", "1", "--epochs", "1"],
     "eleven_lines": ["--steps", "300"],
     "fold_batchnorm": ["--epochs", "1", "--images", "320"],
     "images_row_by_row": ["--epochs", "1", "--hidden", "32"],
@@ -32,7 +33,7 @@ PRINTED = {  # lines that the courses print
     ],
     "svm_vs_softmax": ["[ 3.2  5.1 -1.7]                  2.90      2.040355", "[ 2.2  2.5 -3.1]                 12.90      6.156477"],
 }
-NEEDS = {"viola_jones": ("skimage",)}
+NEEDS = {"digits": ("sklearn",), "viola_jones": ("skimage",)}
 
 
 def test_sizes_belong_to_scripts():
