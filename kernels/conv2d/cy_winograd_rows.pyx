@@ -25,7 +25,7 @@ Loops    U once per call; tasks are bands of an image
            blocks of bands       V and dM in L2
            panels, 8 products    adding to dU; in the end dg from the sum of all dU, chunk after chunk
 Edges    pixels outside an image read a pixel of zeros; stores look at the width of the image. The last panel is padded, the last register of channels masked.
-Cost     8/20 multiplications, more where 4 does not divide the width; transforms of some 14 cycles per tile and register of channels, on either side
+Cost     8/20 multiplications, more where 4 does not divide the width; transforms of some 80 cycles per tile and register of channels, on either side
 Error    float32: as that of the formula within a factor of 2 (measured 1.5e-6 of max|y| at 32 channels)
 Loses    to cy_lanes and cy_direct for very few channels: the transforms, and lanes that are empty
 After    Winograd, Arithmetic Complexity of Computations, 1980; Lavin and Gray, CVPR 2016, arXiv:1509.09308.

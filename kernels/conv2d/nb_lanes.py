@@ -165,7 +165,7 @@ def _emit_weight(b, dtype, height, whole, arguments):
             store(b, b.fadd(load(b, at, vector), added), at)
 
 
-def _function(emit, *how):
+def function(emit, *how):
     """A function of thirteen integers, with its `.address`."""
 
     @intrinsic
@@ -185,14 +185,14 @@ def _function(emit, *how):
 @cache
 def tile(dtype, height):
     """f(k, ao, x, po, bias, wp, c, by_channel, go, ...): sum over k of w[k] * x[ao[k]] for `height` channels and positions_of(height) positions."""
-    return _function(_emit, dtype, height)
+    return function(_emit, dtype, height)
 
 
 @cache
 def weight_tile(dtype, height, whole):
     """f(count, x, ao, g, by_channel, po, go, sums, channels, skip, k_skip, k_behind, n): sums[j, i] += g[i] * x[ao[j]] over `count` positions, n lanes
     of each (whole: all), for i >= skip and k_skip <= j < k_behind."""
-    return _function(_emit_weight, dtype, height, whole)
+    return function(_emit_weight, dtype, height, whole)
 
 
 @intrinsic
