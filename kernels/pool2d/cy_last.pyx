@@ -501,11 +501,14 @@ cdef inline void tile_rows(real t, int kind, int index_bytes, Context *c, i64 ta
     cdef vec idx[LANES]
     cdef vec columns[LANES]
     while few and (phases == 0 or phases * lanes(t) % size):
-        base[phases] = phases * lanes(t) // size * c.c
+        base[phases] = c.w.out * c.c
         for j in range(lanes(t)):
             r = phases * lanes(t) + j
-            taken[j] = <i32>(r // size * c.c + r % c.c - base[phases])
+            taken[j] = <i32>(r // size * c.c + r % c.c)
             column[j] = <i32>(r // c.c % c.kw)
+            base[phases] = min(base[phases], <i64>taken[j])
+        for j in range(lanes(t)):
+            taken[j] -= <i32>base[phases]
         idx[phases] = v_iload(t, 4, taken, lanes(t))
         columns[phases] = v_iload(t, 4, column, lanes(t))
         phases += 1

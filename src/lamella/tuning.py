@@ -199,7 +199,7 @@ def used_by(function: Callable[..., Any], *arguments: Any, **options: Any) -> li
     --------
     >>> import numpy as np, lamella
     >>> used_by(lamella.functional.relu, np.ones(3))
-    [('activation', 'forward', ActivationProblem(3, dtype('float64'), 'relu', 0.0))]
+    [('activation', 'forward', ActivationProblem(3, dtype('float64'), 'relu', 0.0, 0.0, 0.0))]
     """
     with registry.recorded_choices() as found:
         function(*arguments, **options)

@@ -105,6 +105,9 @@ def _problems() -> list[tuple]:
         cases.append(
             (mb, c, *size, DTYPE, "lp", window[0], window[1], (0, 0), (1, 1), window[4], True, 0, (2.0, 3.0, 1.0, 2.5, 4.0)[i % 5])
         )
+    for c in (3, 5, 7):  # one column per window: every register takes its values from another place
+        cases.append((1, c, 4, 11, DTYPE, "max", (2, 1), (2, 1), (0, 0), (1, 1), False))
+        cases.append((1, c, 4, 11, DTYPE, "avg", (2, 1), (2, 1), (0, 0), (1, 1), False))
     for i, (size, *window) in enumerate(dilated):
         cases.append((2, channels[i], *size, DTYPE, "max", *window, True, 0, 2.0, True))
         cases.append((1, channels[i + 3], *size, DTYPE, "max", *window))
