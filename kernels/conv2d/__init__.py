@@ -35,6 +35,7 @@ of (v, u), each with the taps that hit it: no multiplication by inserted zeros.
 | nb_single | the same as cy_single | numba |
 | nb_winograd_f2 | the same as cy_winograd_f2 | numba |
 | nb_winograd_f4 | the same as cy_winograd_f4 | numba |
+| nb_winograd_rows | the same as cy_winograd_rows | numba |
 """
 
 from lamella.kernels import implementations

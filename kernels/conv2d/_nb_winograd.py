@@ -48,7 +48,7 @@ _I64 = ir.IntType(64)
 # Transforms
 
 
-class _Registers:
+class Registers:
     """Arithmetic on registers while IR is emitted."""
 
     def __init__(self, builder, vector):
@@ -152,7 +152,7 @@ def transforms(dtype, m):
     kind, at = simd(dtype).type, types.int64
 
     def line_of(b, line):
-        return lambda values: line(_Registers(b, vector), values)
+        return lambda values: line(Registers(b, vector), values)
 
     def beside(b, base, step, number):
         return b.add(base, b.mul(step, ir.Constant(_I64, number)))
@@ -603,7 +603,7 @@ def bias_task(dtype):
 # Planning
 
 
-def _odd_lines(elements, item):
+def odd_lines(elements, item):
     """At least so many elements, in an odd number of cache lines: neighbours do not share the sets of L1."""
     return (ceil_div(elements * item, 64) | 1) * 64 // item
 
@@ -624,7 +624,7 @@ class Plan:
         self.down, self.across = ceil_div(self.rows, m * p.dh), ceil_div(self.columns, m * p.dw)
         self.tiles = p.mb * self.down * self.across * p.dh * p.dw
         self.panels = ceil_div(self.n, self.nr)
-        self.pitch = _odd_lines(ceil_div(self.depth * self.item, VECTOR_BYTES) * VECTOR_BYTES // self.item, self.item)
+        self.pitch = odd_lines(ceil_div(self.depth * self.item, VECTOR_BYTES) * VECTOR_BYTES // self.item, self.item)
         self.stationary, self.slice, self.transformed = False, self.depth, 0
         self.sums_plane = self.u_plane = self.n_pitch = self.n_plane = self.height_du = self.blocks_du = 0
         shared = self._divide() if pass_ == "backward_weight" else self._blocks()
@@ -635,33 +635,33 @@ class Plan:
     def _blocks(self):
         """Cut the work of forward and backward_input; the bytes of U, or of V, where U is large."""
         nr, item, products = self.nr, self.item, self.products
-        weights = self.panels * products * _odd_lines(self.depth * nr, item) * item
+        weights = self.panels * products * odd_lines(self.depth * nr, item) * item
         self.stationary = weights > STREAM or (self.panels >= 4 and self.tiles < 8 * MR)
         if self.stationary:
             self.span = max(MR, min(self.tiles, min(SPAN, self.p.bytes) // (products * self.pitch * item)))
             self.span = ceil_div(self.tiles, ceil_div(self.tiles, self.span))
             self.block = ceil_div(self.span, ceil_div(self.span, SUMS // (products * nr * item)))
-            self.plane = _odd_lines(self.span * self.pitch, item)
+            self.plane = odd_lines(self.span * self.pitch, item)
             if self.block == self.span:  # one block: M stays where it is while U passes slice by slice
                 self.slice = ceil_div(self.depth, ceil_div(self.depth, SLICE if self.p.bytes > 4 << 20 else SLICE // 2))
         else:
             most = BLOCK // (products * self.pitch * item)
             self.span = self.tiles
             self.block = max(1, min(most // MR * MR if most > MR else most, ceil_div(self.tiles, UNITS)))
-            self.plane = _odd_lines(self.block * self.pitch, item)
+            self.plane = odd_lines(self.block * self.pitch, item)
             self.transformed = weights
-        self.sums_plane, self.u_plane = _odd_lines(self.block * nr, item), _odd_lines(self.slice * nr, item)
+        self.sums_plane, self.u_plane = odd_lines(self.block * nr, item), odd_lines(self.slice * nr, item)
         self.local_bytes = aligned(products * (self.sums_plane + (self.u_plane if self.stationary else self.plane)) * item)
         return aligned(products * self.plane * item if self.stationary else weights)
 
     def _divide(self):
         """Cut the work of backward_weight; the bytes of V and dM and of the sums of earlier spans."""
         nr, item, products = self.nr, self.item, self.products
-        self.n_pitch = _odd_lines(self.panels * nr, item)
+        self.n_pitch = odd_lines(self.panels * nr, item)
         self.span = max(MR, min(self.tiles, min(SPAN_DU, self.p.bytes) // (products * (self.pitch + self.n_pitch) * item)))
         self.span = ceil_div(self.tiles, max(ceil_div(self.tiles, self.span), 1))
         self.block = max(ceil_div(self.span, UNITS), 1)
-        self.plane, self.n_plane = _odd_lines(self.span * self.pitch, item), _odd_lines(self.span * self.n_pitch, item)
+        self.plane, self.n_plane = odd_lines(self.span * self.pitch, item), odd_lines(self.span * self.n_pitch, item)
         self.blocks_du = ceil_div(self.depth, min(ROWS_DU, max(2 * MR, self.depth * self.panels // UNITS)))
         self.height_du = ceil_div(self.depth, self.blocks_du)
         self.local_bytes = aligned(products * self.height_du * nr * item)

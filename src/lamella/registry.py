@@ -126,6 +126,7 @@ OPERATIONS: dict[str, Operation] = {
             Implementation("nb_single", accepts=cost.single_channel, cost=cost.conv2d_single),
             Implementation("nb_winograd_f2", accepts=cost.winograd_applies, cost=cost.conv2d_winograd_f2),
             Implementation("nb_winograd_f4", accepts=cost.winograd_applies, cost=cost.conv2d_winograd_f4),
+            Implementation("nb_winograd_rows", accepts=cost.winograd_rows_apply, cost=cost.conv2d_winograd_rows),
             Implementation("ref"),
         ],
     ),
