@@ -46,6 +46,17 @@ def address(array):
     return 0 if array is None else array.__array_interface__["data"][0]
 
 
+def no_program(pass_):
+    """What a pass does instead of its program where there are no images or no pixels."""
+
+    def zeros(x, g, dw, db, scratch):
+        dw[...] = 0
+        if db is not None:
+            db[...] = 0
+
+    return zeros if pass_ == "backward_weight" else lambda *arrays: None
+
+
 class Gather:
     """The numbers of one gather. `taps` lists (ty, tx, tw), sorted by source pixel."""
 

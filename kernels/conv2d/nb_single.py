@@ -19,13 +19,13 @@ Gains    over nb_lanes, which transposes every channel of the larger side
 Loses    where half of the lanes or more are empty
 """
 
-from functools import cache, lru_cache
+from functools import cache, lru_cache, partial
 
 import numpy as np
-from lamella.kernels._common.nb import Argument, Stage, doubles, floats_of, inline, ints, program, stack, task
+from lamella.kernels._common.nb import Argument, Stage, doubles, floats_of, inline, ints, program, runs, stack, task
 from lamella.kernels._common.nb_simd import VECTOR_BYTES, add_lanes, first, fma, load, opaque, simd, splat, store
 from lamella.kernels._common.nb_tile import MR
-from lamella.kernels.conv2d._nb_gather import RATE, activating, aligned, ceil_div
+from lamella.kernels.conv2d._nb_gather import RATE, activating, aligned, ceil_div, no_program
 from lamella.kernels.conv2d.nb_lanes import call, function
 from llvmlite import ir
 
@@ -385,7 +385,7 @@ def programs(pass_, p):
     shared = aligned(chunks * wide * (p.kh * p.kw + 1) * VECTOR_BYTES)
     local = aligned(planes * (band_rows + p.kh - 1) * pitch + VECTOR_BYTES)
     if not (p.mb and rows and columns):
-        return shared, local, None
+        return shared, local, no_program(pass_)
     act = p.act if pass_ == "forward" else 0
     least = np.full(lanes, 0 if act == 1 else -np.inf, dtype)
     whole = p.oc % lanes == 0
@@ -429,20 +429,17 @@ def transformed(pass_, p):
     return programs(pass_, p)[0]
 
 
-def forward(p, x, w, b, out, scratch):
-    if out.size:
-        programs("forward", p)[2](x, w, b, out, scratch)
+def program_of(pass_, p):
+    return programs(pass_, p)[2]
 
 
-def backward_input(p, g, w, dx, scratch):
-    if dx.size:
-        programs("backward_input", p)[2](g, w, dx, scratch)
+@runs(partial(program_of, "forward"))
+def forward(p, x, w, b, out, scratch): ...
 
 
-def backward_weight(p, x, g, dw, db, scratch):
-    if p.mb:
-        programs("backward_weight", p)[2](x, g, dw, db, scratch)
-        return
-    dw[...] = 0
-    if db is not None:
-        db[...] = 0
+@runs(partial(program_of, "backward_input"))
+def backward_input(p, g, w, dx, scratch): ...
+
+
+@runs(partial(program_of, "backward_weight"))
+def backward_weight(p, x, g, dw, db, scratch): ...

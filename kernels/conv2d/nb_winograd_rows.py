@@ -13,13 +13,13 @@ Cost     8/20 multiplications, more where 4 does not divide the width, and the t
 After    Winograd, Arithmetic Complexity of Computations, 1980; Lavin and Gray, CVPR 2016, arXiv:1509.09308.
 """
 
-from functools import cache, lru_cache
+from functools import cache, lru_cache, partial
 
 import numpy as np
-from lamella.kernels._common.nb import Argument, Stage, array_i64, doubles, inline, ints, program, stack, task
+from lamella.kernels._common.nb import Argument, Stage, array_i64, doubles, inline, ints, program, runs, stack, task
 from lamella.kernels._common.nb_simd import VECTOR_BYTES, first, lanes, load, namespace, operation, simd, store
 from lamella.kernels._common.nb_tile import MR, NV, call, tile_function
-from lamella.kernels.conv2d._nb_gather import RATE, activating, aligned, ceil_div
+from lamella.kernels.conv2d._nb_gather import RATE, activating, aligned, ceil_div, no_program
 from llvmlite import ir
 from numba import types
 
@@ -415,7 +415,7 @@ class Plan:
         plane, n_plane = odd_lines(block * band, item), odd_lines(block * n_band, item)
         self.transformed, local = aligned(chunks * u), aligned(A * (plane + n_plane) * item)
         self.scratch = self.transformed, local
-        self.program = None
+        self.program = no_program(pass_)
         self.fits = taps <= HIGH and self.transformed <= MOST
         if not (self.fits and p.mb and rows and columns):
             return
@@ -478,20 +478,17 @@ def transformed(pass_, p):
     return plan_of(pass_, p).transformed
 
 
-def forward(p, x, w, b, out, scratch):
-    if out.size:
-        plan_of("forward", p).program(x, w, b, out, scratch)
+def program_of(pass_, p):
+    return plan_of(pass_, p).program
 
 
-def backward_input(p, g, w, dx, scratch):
-    if dx.size:
-        plan_of("backward_input", p).program(g, w, dx, scratch)
+@runs(partial(program_of, "forward"))
+def forward(p, x, w, b, out, scratch): ...
 
 
-def backward_weight(p, x, g, dw, db, scratch):
-    if p.mb:
-        plan_of("backward_weight", p).program(x, g, dw, db, scratch)
-        return
-    dw[...] = 0
-    if db is not None:
-        db[...] = 0
+@runs(partial(program_of, "backward_input"))
+def backward_input(p, g, w, dx, scratch): ...
+
+
+@runs(partial(program_of, "backward_weight"))
+def backward_weight(p, x, g, dw, db, scratch): ...
