@@ -60,6 +60,11 @@ def _spread(b, vector, pixels, address):
     return b.bitcast(splat(b, pair, vector.count // 2), vector)
 
 
+def _in_turn(b, address):
+    """The same address, which is read after all that was read before: registers are too few for values that wait."""
+    return b.asm(ir.FunctionType(_I64, [_I64]), "", "=r,0,~{memory}", [address], True)
+
+
 def _loop(b, turns, carried, body):
     """Values after `turns` turns of body(values), which gives the next ones."""
     entry = b.block
@@ -143,16 +148,15 @@ def _emit_weight(b, dtype, rows, pixels, taps_x, channels, whole, arguments):
 
     def position(values):
         at, at_g, q, *inner = values
-        at = opaque(b, at)
         gs = load(b, at_g, vector, mask)
-        if pixels == 2:  # lanes without a channel take a zero
-            zero = ir.Constant(vector, [0.0] * vector.count)
-            order = [i % 2 * channels + i // 2 if i < 2 * channels else vector.count for i in range(vector.count)]
-            gs = b.shuffle_vector(gs, zero, ir.Constant(ir.VectorType(ir.IntType(32), vector.count), order))
+        if pixels == 2:  # lanes without a channel take one that was not loaded
+            order = [i % 2 * channels + i // 2 if i < 2 * channels else vector.count - 1 for i in range(vector.count)]
+            gs = b.shuffle_vector(gs, gs, ir.Constant(ir.VectorType(ir.IntType(32), vector.count), order))
         summed = []
         for i, line in enumerate(lines):
-            spread = [_spread(b, vector, pixels, b.add(b.add(at, line), _i64(k * item))) for k in range(taps_x)]
-            summed += [fma(b, gs, x, inner[i * taps_x + k]) for k, x in enumerate(spread)]
+            for k, total in enumerate(inner[i * taps_x : (i + 1) * taps_x]):
+                base = _in_turn(b, b.add(at, line))
+                summed += [fma(b, gs, _spread(b, vector, pixels, b.add(base, _i64(k * item))), total)]
         q = b.add(q, _i64(1))
         last = b.icmp_signed("==", q, across)
         at = b.add(at, b.select(last, to_next_row, _i64(pixels * item)))
