@@ -13,7 +13,7 @@ Loops    tasks are blocks of rows of the result (out, or dx): each element is wr
          The other loops over taps and pairs step by an unknown 1: LLVM would unroll windows of two or three taps eightfold.
 Squares  as in cy_last: 2 x 2 and 3 x 3 windows that lie inside are unrolled, their maximum is taken without looking for NaN (`square_of`); so are inputs
          under one or two windows either way (`covered_by`)
-Prefetch and few channels: as in cy_last
+Prefetch and few channels: as in cy_last; backward of averages over windows side by side is faster without
 Edges    the problem's table holds each window's first tap inside and the number of taps: no test in the loops, no padding
 Cost     as cy_last
 """
@@ -408,7 +408,8 @@ def tile_of(v, kind, index_bytes, masked):
 
     @inline
     def tile(c, o, scale, dx, rows, cols, row_step, step, n):
-        fetch(c, o + c[OW] * c[C])
+        if kind == MAX:
+            fetch(c, o + c[OW] * c[C])
         g = v.load_n(c[G] + o * item, n) if masked else v.load(c[G] + o * item)
         at = integers.load_n(c[WHERE] + o * index_bytes, n) if kind == MAX else v.set_integer(0)
         if kind == AVG:
@@ -418,8 +419,9 @@ def tile_of(v, kind, index_bytes, masked):
             tap, s = dx + r * row_step, 0
             while s < cols:
                 part = select(at == v.set_integer(r * c[KW] + s), g, v.zero()) if kind == MAX else g
-                for u in range(registers):
-                    prefetch_write(tap + rows * row_step + u * VECTOR_BYTES)
+                if kind == MAX:
+                    for u in range(registers):
+                        prefetch_write(tap + rows * row_step + u * VECTOR_BYTES)
                 if masked:
                     v.store_n(tap, n, part)
                 else:
