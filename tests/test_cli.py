@@ -249,6 +249,17 @@ def test_patience_keeps_validation_images_apart(capsys):
     assert "180 training" in out and metrics["epochs"] < 50 and "val_loss has not improved" in metrics["stopped"] and "stopped after" in out
 
 
+def test_quiet_prints_the_last_line_only(tmp_path, capsys):
+    options = ["train", "--model", "mlp", "--limit", "64", "--epochs", "1", "--no-pictures"]
+    assert main([*options, "--quiet", "--out", str(tmp_path / "quiet")]) == 0
+    [line] = capsys.readouterr().out.splitlines()
+    assert line.startswith("test accuracy 0.")
+    assert main([*options, "--out", str(tmp_path / "loud")]) == 0
+    assert any(
+        line.startswith(("under-fitting: ", "over-fitting: ", "both: ", "good fit: ")) for line in capsys.readouterr().out.splitlines()
+    )
+
+
 def test_lr_find(tmp_path, capsys):
     """The suggestion is a tenth of where the loss rises, repeats, and trains: its picture is drawn."""
     options = ["--model", "mlp", "--limit", "640", "--steps", "60", "--seed", "3"]

@@ -516,7 +516,8 @@ def _train(args: argparse.Namespace) -> int:
     if not options.no_pictures:
         _pictures(out, options, model, history, logits, test)
     write_atomically(out / METRICS, json.dumps(result, indent=2) + "\n")
-    print(verdict)
+    if not options.quiet:
+        print(verdict)
     print(
         f"test accuracy {result['test_accuracy']:.4f}, test loss {result['test_loss']:.4f}; {result['epochs']} epochs in {result['train_seconds']:.1f} s, "
         f"{result['images_per_second']:.0f} images/s; {out / 'model.safetensors'}"
