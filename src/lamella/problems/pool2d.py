@@ -32,13 +32,12 @@ def _axis(size: int, out: int, k: int, s: int, p: int, d: int, adaptive: bool, i
     if adaptive:
         lo = o * size // out
         end = -(-(o + 1) * size // out)
-        div = end - lo
     else:
         start = o * s - p
         lo = np.where(start < 0, start + -(start // d) * d, start)
         end = np.minimum(start + (k - 1) * d + 1, size)
-        div = np.minimum(start + k, size + p) - start if include_pad else end - lo
     n = np.maximum(-(-(end - lo) // d), 0)
+    div = np.minimum(start + k, size + p) - start if include_pad and not adaptive else n
     which = np.repeat(o, n)
     tap = np.arange(which.size, dtype=np.int64) - np.repeat(np.cumsum(n) - n, n)
     inputs = lo[which] + tap * d
