@@ -17,12 +17,13 @@ from lamella.testing.cases import ROWS
 SLOW = 2e8  # flops that are too many for the reference
 
 
-def timed(call: Callable[[], Any], seconds: float) -> float:
-    """Seconds per call, of as many calls as take about that long together; what takes longer is called once."""
-    start = time.perf_counter()
-    call()
-    once = time.perf_counter() - start
-    if once >= seconds:
+def timed(call: Callable[[], Any], seconds: float, waking: float = 0.0) -> float:
+    """Seconds per call, of as many calls as take about that long together; what takes longer is called once.
+
+    Before, it is called untimed until `waking` seconds have passed.
+    """
+    once = _repeated(call, waking)
+    if once >= seconds and not waking:
         return once
     count = max(1, round(seconds / max(once, 1e-7)))
     span = range(count)
@@ -32,13 +33,25 @@ def timed(call: Callable[[], Any], seconds: float) -> float:
     return (time.perf_counter() - start) / count
 
 
+def _repeated(call: Callable[[], Any], seconds: float) -> float:
+    """Call it, once or for that long; seconds of the last call."""
+    start = now = time.perf_counter()
+    while True:
+        call()
+        last, now = now, time.perf_counter()
+        if now - start >= seconds:
+            return now - last
+
+
 @lru_cache(maxsize=1)
 def _buffers(nbytes: int) -> tuple[np.ndarray, np.ndarray]:
     return np.zeros(nbytes, np.uint8), np.ones(nbytes, np.uint8)
 
 
-def machine(threads: int, nbytes: int = 1 << 27) -> dict[str, float]:
+def machine(threads: int, nbytes: int = 1 << 27, waking: float = 0.0) -> dict[str, float]:
     """FMA peak (flop/s, float32), and bytes read and written per second by a copy of that working set with ordinary stores; the better of two.
+
+    Before, all threads compute untimed until `waking` seconds have passed.
 
     Examples
     --------
@@ -46,6 +59,7 @@ def machine(threads: int, nbytes: int = 1 << 27) -> dict[str, float]:
     ['bandwidth', 'peak']
     """
     to, origin = _buffers(max(nbytes // 2, 1 << 16))
+    _repeated(partial(probe.peak, threads, 1), waking)
     probe.copy(threads, to, origin)
     times = max(1, (1 << 23) // origin.nbytes)  # a small copy is repeated until it takes some time
 

@@ -1,8 +1,8 @@
 """One library in one process: takes requests as lines of JSON on standard input, answers on standard output.
 
 {"prepare": [suite, case], "ordinary": bool}   build the case and run it once; answers samples of what it computed, or null where the library lacks it
-{"time": seconds, "ordinary": bool, "threads": n}   call it for about that long; answers seconds per call
-{"machine": threads, "bytes": n}               FMA peak, and the rate at which n bytes are read and written by a copy
+{"time": seconds, "waking": seconds, "ordinary": bool, "threads": n}   call it for about that long, after calls to wake the cores; answers seconds per call
+{"machine": threads, "bytes": n, "waking": seconds}   FMA peak, and the rate at which n bytes are read and written by a copy
 {"versions": []}                               of the library
 """
 
@@ -294,11 +294,11 @@ def main(peer: str, threads: int) -> None:
             assert call is not None
             if request.get("threads"):
                 library.threads(request["threads"])
-            answer = timed(call, request["time"])
+            answer = timed(call, request["time"], request.get("waking", 0.0))
             if request.get("threads"):
                 library.threads(threads)
         elif "machine" in request:
-            answer = machine(request["machine"], request["bytes"])
+            answer = machine(request["machine"], request["bytes"], request.get("waking", 0.0))
         elif "versions" in request:
             answer = library.version()
         print(json.dumps(answer), file=answers, flush=True)
