@@ -82,13 +82,9 @@ def test_onnx_bytes():
 
 
 def test_race_of_one():
-    peers = [race.Peer(race.US, 2)]
-    try:
+    with race.together([race.US], 2) as peers:
         row = race.compare("conv-lenet", "5x5 1-6@28 b1 forward", peers, 3, 1e-4)
         tiny = race.compare("denormal", "relu 2M", peers, 1, 1e-4)
-    finally:
-        for peer in peers:
-            peer.close()
     assert len(row["times"][race.US]) == 3
     assert 0 < row["peak"] < 2
     assert row["best"] is None

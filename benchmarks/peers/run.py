@@ -18,7 +18,7 @@ from typing import Any
 
 from lamella.config import get_config
 from lamella.testing.peers import report
-from lamella.testing.peers.race import ALONE, COMPILED, ORDINARY, PEERS, US, Peer, available, compare
+from lamella.testing.peers.race import ALONE, COMPILED, ORDINARY, PEERS, US, available, compare, together
 from lamella.testing.peers.suites import SUITES
 
 QUICK = 2  # cases of each suite
@@ -51,9 +51,7 @@ def main() -> None:
 
     start, rows, versions = time.perf_counter(), [], {}
     for threads in options.threads:
-        peers: list[Peer] = []
-        try:
-            peers = [Peer(name, threads) for name in names]
+        with together(names, threads) as peers:
             versions = {peer.name: peer.ask(versions=[]) for peer in peers}
             for suite, cases in work.items():
                 if not cases:
@@ -64,9 +62,6 @@ def main() -> None:
                 for name in cases:
                     rows.append(compare(suite, name, peers, rounds, seconds))
                     say(report.line(rows[-1], columns))
-        finally:
-            for peer in peers:
-                peer.close()
     if not rows:
         sys.exit(f"no case has {options.only!r} in its name")
     say("\n### Summary: how many times faster than the best peer of each case\n")

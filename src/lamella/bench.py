@@ -19,7 +19,7 @@ from lamella.config import get_config
 from lamella.serialization import write_atomically
 from lamella.testing.measure import machine
 from lamella.testing.peers import report
-from lamella.testing.peers.race import NUMBA, PEERS, US, Peer, available, compare
+from lamella.testing.peers.race import NUMBA, PEERS, US, available, compare, together
 from lamella.testing.peers.suites import SUITES
 
 # the cases that are shown where no suite is named: a regular expression per suite
@@ -93,9 +93,8 @@ def run(
         )
     names = [name for name in available(PEERS) if name != NUMBA]
     libraries = [library for library in NAMES if any(name.startswith(library) for name in names)]
-    peers = [Peer(name, threads) for name in names]
     rows: list[dict[str, Any]] = []
-    try:
+    with together(names, threads) as peers:
         versions = {peer.name: peer.ask(versions=[]) for peer in peers}
         print(f"times of lamella's Cython kernels on {threads} thread{'s' * (threads > 1)}; times faster than: "
               + (", ".join(f"{NAMES[library]} {next(v for n, v in versions.items() if n.startswith(library))}" for library in libraries)))  # fmt: skip
@@ -107,9 +106,6 @@ def run(
                     continue
                 rows.append(compare(suite, name, peers, 3 if quick else 9, 0.005))
                 print(_line(rows[-1], libraries), flush=True)
-    finally:
-        for peer in peers:
-            peer.close()
     _means(rows, libraries)
     if json_file is not None:
         result = {"environment": config, "limits": limits, "versions": versions, "rows": rows}

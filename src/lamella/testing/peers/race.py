@@ -1,5 +1,5 @@
-"""Libraries in turns: each lives in a process of its own and sleeps while another computes, so that no spinning pool takes its core,
-and, where several threads are timed, is called for a while before the clock starts: cores that slept are slow at first.
+"""Libraries in turns: each lives in a process of its own and sleeps while another computes, so that no spinning pool takes its core.
+All keep to the same cores, as many as they have threads; these are kept awake (`awake`), and each peer is called for a while before the clock starts.
 
 A round times every peer once, in an order that turns from round to round, and measures FMA peak and copy bandwidth beside them; ratios and shares are taken
 within a round, and what counts is their median, with the 95 % interval of its order statistics. What the peers compute is compared before anything is timed.
@@ -7,6 +7,7 @@ within a round, and what counts is their median, with the 95 % interval of its o
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import json
 import os
@@ -14,7 +15,7 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import numpy as np
@@ -30,7 +31,7 @@ HOPELESS = 2.0  # what takes so many times the time of its library's best memory
 SELDOM = 3  # Numba and one thread alone are asked every so many rounds: their figures are means over many cases
 HEAVY = 1e8  # flops from which two threads have to gain as much as the FMA peak does
 SPINNING = 0.02  # seconds until the threads of another pool have gone to sleep
-WAKING = 0.025  # seconds of calls before several threads are timed: a core that slept starts late and slowly, above all that of a virtual machine
+WAKING = 0.01  # seconds of calls before the clock starts
 
 
 class Peer:
@@ -72,6 +73,21 @@ class Peer:
             self.process.kill()
             self.process.wait()
         self.process.stdout.close()
+
+
+def cores(threads: int) -> list[int]:
+    """The cores that peers of so many threads keep to; none where the system does not say."""
+    return sorted(os.sched_getaffinity(0))[:threads] if hasattr(os, "sched_getaffinity") else []
+
+
+@contextlib.contextmanager
+def together(names: Iterable[str], threads: int) -> Iterator[list[Peer]]:
+    """The peers of these names, on cores that are kept awake; all processes end with the block."""
+    with contextlib.ExitStack() as stack:
+        for core in cores(threads):
+            process = stack.enter_context(subprocess.Popen([sys.executable, "-m", "lamella.testing.peers.awake", str(core)]))
+            stack.callback(process.kill)
+        yield [stack.enter_context(contextlib.closing(Peer(name, threads))) for name in names]
 
 
 def available(names: Iterable[str] = PEERS) -> list[str]:
@@ -140,7 +156,7 @@ def compare(suite: str, name: str, peers: list[Peer], rounds: int, seconds: floa
         taking[ALONE] = (ours, {"threads": 1})
     times: dict[str, dict[int, float]] = {who: {} for who in taking}
     machine: dict[str, list[float]] = {"peak": [], "bandwidth": [], "peak alone": []}
-    order, waking = list(taking), WAKING if threads > 1 else 0.0
+    order = list(taking)
     for number in range(rounds + 1):
         seldom = number % SELDOM == min(1, rounds - 1)
         for who in order[number % len(order) :] + order[: number % len(order)]:
@@ -149,17 +165,17 @@ def compare(suite: str, name: str, peers: list[Peer], rounds: int, seconds: floa
             peer, request = taking[who]
             if threads > 1:
                 time.sleep(SPINNING)
-            times[who][number] = peer.ask(time=seconds if number else 0, waking=waking, **request)
+            times[who][number] = peer.ask(time=seconds if number else 0, waking=WAKING, **request)
         if number:
             if threads > 1:
                 time.sleep(SPINNING)
-            measured = ours.ask(machine=threads, bytes=int(case.bytes), waking=waking)
+            measured = ours.ask(machine=threads, bytes=int(case.bytes), waking=WAKING)
             machine["peak"].append(measured["peak"])
             machine["bandwidth"].append(measured["bandwidth"])
             if ALONE in taking and seldom:
-                machine["peak alone"].append(ours.ask(machine=1, bytes=0, waking=waking)["peak"])
+                machine["peak alone"].append(ours.ask(machine=1, bytes=0, waking=WAKING)["peak"])
         else:  # the first round warmed up; it counts for nothing but to see who is hopeless
-            again = {who: min(t[0], taking[who][0].ask(time=0, waking=waking, **taking[who][1])) for who, t in times.items()}
+            again = {who: min(t[0], taking[who][0].ask(time=0, waking=WAKING, **taking[who][1])) for who, t in times.items()}
             fastest = {library: min(again[who] for who in order if _library(who) == library) for library in map(_library, order)}
             order = [who for who in order if _library(who) == "lamella" or again[who] <= HOPELESS * fastest[_library(who)]]
             for t in times.values():

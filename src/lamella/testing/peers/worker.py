@@ -21,6 +21,7 @@ import numpy as np
 from lamella.testing.measure import machine, sample, timed
 from lamella.testing.peers.augmentation import Augmentation
 from lamella.testing.peers.cases import Case, Step, Training, Vision, noise
+from lamella.testing.peers.race import cores
 from lamella.testing.peers.suites import MORE_ACTIVATIONS, SUITES
 
 Call = Callable[[], Any]
@@ -276,6 +277,8 @@ def samples(call: Call) -> list[Any]:
 def main(peer: str, threads: int) -> None:
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)  # whatever a library prints goes to standard error
+    if cores(threads):
+        os.sched_setaffinity(0, cores(threads))
     name, _, how = peer.partition(":")
     library = LIBRARIES[name](how, threads)
     calls: dict[bool, Call | None] = {}
