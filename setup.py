@@ -43,6 +43,9 @@ FLAGS = [
     "-Wno-cpp",
     "-DCYTHON_INLINE=inline __attribute__((always_inline))",
 ]
+# Where registers side by side go through long chains of dependent instructions: mix them, within the registers there are.
+MIX = ["-fschedule-insns", "-fsched-pressure"]
+FLAGS_OF = {"kernels/activation/cy_flat.pyx": MIX}
 DIRECTIVES = {
     "language_level": 3,
     "binding": True,
@@ -94,7 +97,7 @@ def extension(path, isa):
         [path],
         include_dirs=["kernels/_common", numpy.get_include()],
         define_macros=[("NPY_NO_DEPRECATED_API", "NPY_2_0_API_VERSION")],
-        extra_compile_args=FLAGS + (ISA_FLAGS[isa] if isa else []),
+        extra_compile_args=FLAGS + (ISA_FLAGS[isa] if isa else []) + FLAGS_OF.get(path, []),
         extra_link_args=["-pthread"],
         depends=headers,
     )

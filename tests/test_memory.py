@@ -71,13 +71,13 @@ def test_memory_order_is_kept():
 
 
 def test_what_is_kept_is_bounded(monkeypatch):
-    monkeypatch.setattr(memory, "LIMIT", 4 << 20)
+    monkeypatch.setattr(memory.blocks, "limit", 4 << 20)
     blocks = [memory.empty((1 << 20,), np.dtype("uint8")) for _ in range(10)]
     del blocks
     gc.collect()
-    assert 0 < memory._idle <= 4 << 20
+    assert 0 < memory.blocks.idle <= 4 << 20
     lamella.empty_cache()
-    assert memory._idle == 0
+    assert memory.blocks.idle == 0
 
 
 def test_threads_never_share_a_block():

@@ -3,7 +3,8 @@
     out = f(x)        dx = g * f'(saved)
 
 Shapes   one-dimensional runs of n elements; the caller hands over dense arrays of equal memory order
-Loops    slices of SLICE elements are the tasks; inside, one register at a time, the last one masked
+Loops    slices of SLICE elements are the tasks; inside, MANY registers at a time, then one, masked. Instructions of one register wait for each other: the
+         compiler is told to mix those of MANY, or the processor's queues would fill with waiting ones
 Cost     one read and one write per element (backward: two reads); bound by memory where nothing but comparisons and
          products is computed, by some 20 instructions a register for the others
 """
@@ -44,6 +45,7 @@ cdef enum:
 
 cdef enum:
     SLICE = 16384
+    MANY = 4
 
 cdef struct Context:
     const void *x       # forward: x; backward: what was saved
@@ -213,17 +215,25 @@ cdef inline void run(real t, int act, bint backward, Context *x, i64 task) noexc
     cdef vec a = v_set(<real>x.parameters[0])
     cdef vec b = v_set(<real>x.parameters[1])
     cdef vec c = v_set(<real>x.parameters[2])
-    while i + lanes(t) <= end:
+    cdef vec[MANY] v
+    cdef i64 left
+    cdef int j
+    while i + MANY * lanes(t) <= end:
+        for j in range(MANY):
+            if backward:
+                v[j] = v_mul(t, v_load(g + i + j * lanes(t)), derivative(t, act, v_load(saved + i + j * lanes(t)), a, b, c))
+            else:
+                v[j] = value(t, act, v_load(saved + i + j * lanes(t)), a, b, c)
+        for j in range(MANY):
+            v_store(out + i + j * lanes(t), v[j])
+        i += MANY * lanes(t)
+    while i < end:
+        left = min(end - i, <i64>lanes(t))
         if backward:
-            v_store(out + i, v_mul(t, v_load(g + i), derivative(t, act, v_load(saved + i), a, b, c)))
+            v_store_n(t, out + i, left, v_mul(t, v_load_n(t, g + i, left), derivative(t, act, v_load_n(t, saved + i, left), a, b, c)))
         else:
-            v_store(out + i, value(t, act, v_load(saved + i), a, b, c))
+            v_store_n(t, out + i, left, value(t, act, v_load_n(t, saved + i, left), a, b, c))
         i += lanes(t)
-    if i < end:
-        if backward:
-            v_store_n(t, out + i, end - i, v_mul(t, v_load_n(t, g + i, end - i), derivative(t, act, v_load_n(t, saved + i, end - i), a, b, c)))
-        else:
-            v_store_n(t, out + i, end - i, value(t, act, v_load_n(t, saved + i, end - i), a, b, c))
 
 
 cdef inline void both(real t, int act, Context *c, i64 task) noexcept nogil:

@@ -5,7 +5,7 @@ decides, refuses or converts stands in the modules above (memory, problems, regi
 down where one is needed:
 
     formats    is_channels_last, is_dense, channels_last, like, operand (layout)
-    memory     empty, empty_like, empty_channels_last, Block            (memory keeps the large blocks)
+    memory     empty, empty_like, empty_channels_last, Blocks, Block    (memory)
     problems   Memo, Geometry: what stands for arguments                (problems, functional)
     kernels    Kernel, select, scratch                                  (registry chooses)
     tape       Operation, Node, Recorded (the base of Tensor), apply, replace    (tensor)
@@ -40,6 +40,9 @@ cdef extern from "Python.h":
     void Py_XDECREF(PyObject *)
     Py_ssize_t Py_REFCNT(object)
     const char *PyUnicode_AsUTF8AndSize(object, Py_ssize_t *) except NULL
+
+cdef extern from *:
+    int clz "__builtin_clzll"(unsigned long long) nogil
 
 cdef extern from "numpy/arrayobject.h":
     object PyArray_NewFromDescr(void *, cnp.dtype, int, cnp.npy_intp *, cnp.npy_intp *, void *, int, PyObject *)
@@ -163,29 +166,76 @@ def operand(x, operation, name="input"):
 # Memory
 
 
-cdef object take = None         # take(nbytes) -> a Block of at least that many bytes, or None where NumPy's own memory is better
-cdef cnp.npy_intp least = 0     # below, it is not asked
+cdef enum:
+    BLOCK_BITS = 17     # a block has at least 2^BLOCK_BITS bytes; smaller arrays are NumPy's own
+    BLOCK_SIZES = 8     # between a power of two and the next
+    BLOCK_ALIGN = 128
+
+LEAST = 1 << BLOCK_BITS     # bytes of an array that gets a block
 
 
+@cython.final
+cdef class Blocks:
+    """The memory of large arrays that have died, to be handed out again: `limit` bytes at most, of which `idle` are there."""
+
+    cdef public Py_ssize_t limit
+    cdef readonly Py_ssize_t idle
+    cdef list shelves       # by size
+
+    def __init__(self, Py_ssize_t limit):
+        self.limit = limit
+        self.clear()
+
+    def clear(self):
+        """Return it to the system."""
+        with cython.critical_section(self):
+            self.shelves = [[] for _ in range(64 * BLOCK_SIZES)]
+            self.idle = 0
+
+    cdef Block take(self, size_t nbytes):
+        """A block of at least nbytes, kept or new: up to a multiple of an eighth of the power of two below, so that sizes that differ little share it."""
+        cdef Block block = Block.__new__(Block)
+        cdef list shelf
+        cdef int shift = 63 - clz(nbytes - 1) - 3       # BLOCK_SIZES = 2^3
+        cdef cnp.npy_intp parts = ((nbytes - 1) >> shift) + 1
+        cdef cnp.npy_intp size = (parts << shift) + BLOCK_ALIGN
+        block.shelf = shift * BLOCK_SIZES + parts - BLOCK_SIZES - 1
+        with cython.critical_section(self):
+            shelf = self.shelves[block.shelf]
+            if shelf:
+                block.raw = shelf.pop()
+                self.idle -= size
+        if block.raw is None:
+            block.raw = cnp.PyArray_EMPTY(1, &size, cnp.NPY_UINT8, 0)
+        block.data = <void *>((<size_t>cnp.PyArray_DATA(block.raw) + BLOCK_ALIGN - 1) // BLOCK_ALIGN * BLOCK_ALIGN)
+        return block
+
+    cdef int give(self, Block block) except -1:
+        """The last view of a block has died."""
+        cdef Py_ssize_t size = cnp.PyArray_SIZE(block.raw)
+        with cython.critical_section(self):
+            if self.idle + size <= self.limit:
+                (<list>self.shelves[block.shelf]).append(block.raw)
+                self.idle += size
+
+
+@cython.final
+@cython.no_gc       # it refers to bytes alone
+@cython.freelist(64)
 cdef class Block:
-    """The owner of an array's memory: NumPy keeps it as the array's base until the last view has died; `give(raw)` then gets it back."""
+    """The owner of an array's memory: NumPy keeps it as the array's base until the last view has died."""
 
-    cdef object raw, give
+    cdef cnp.ndarray raw
     cdef void *data
+    cdef int shelf
 
-    def __init__(self, cnp.ndarray raw, cnp.npy_intp alignment, give):
-        cdef size_t address = <size_t>cnp.PyArray_DATA(raw)
-        self.raw, self.give = raw, give
-        self.data = <void *>((address + alignment - 1) // alignment * alignment)
-
-    def __del__(self):
-        self.give(self.raw)
+    def __dealloc__(self):
+        if self.raw is not None:
+            _blocks.give(self)
 
 
-def large_blocks(from_take, cnp.npy_intp from_bytes):
-    """Where memory for results of at least `from_bytes` comes from."""
-    global take, least
-    take, least = from_take, from_bytes
+cdef Blocks _blocks = Blocks(1 << 30)
+blocks = _blocks
 
 
 cdef object new(int ndim, cnp.npy_intp *shape, cnp.npy_intp *strides, cnp.dtype dtype):
@@ -195,11 +245,10 @@ cdef object new(int ndim, cnp.npy_intp *shape, cnp.npy_intp *strides, cnp.dtype 
     cdef int i
     for i in range(ndim):
         nbytes *= shape[i]
-    block = None
-    if nbytes >= least and take is not None:
-        block = take(nbytes)
-        if block is not None:
-            data = (<Block>block).data
+    cdef Block block = None
+    if 1 << BLOCK_BITS <= nbytes <= _blocks.limit:
+        block = _blocks.take(nbytes)
+        data = block.data
     Py_INCREF(dtype)        # PyArray_NewFromDescr steals it
     out = PyArray_NewFromDescr(<void *>ndarray, dtype, ndim, shape, strides, data, cnp.NPY_ARRAY_WRITEABLE if data else 0, NULL)
     if block is not None:
