@@ -59,6 +59,26 @@ def test_scratch_stays_small(name, mb):
             assert shared + 2 * per_thread - of_weights <= max(1.5 * p.bytes, 1 << 20), (p, pass_, shared, per_thread, of_weights)
 
 
+@pytest.mark.parametrize("name", ["cy_winograd_f2", "cy_winograd_f4"])
+def test_groups_of_tiles(name):
+    """Few channels and many tiles: sums of weight gradients by group."""
+    p, before = layer(9, 20, 33, F32), lamella.get_num_threads()
+    inputs, outputs = ROWS["conv2d"].make(p, "backward_weight", np.random.default_rng(0), False)
+    results = {}
+    for implementation, threads in (("cy_direct", 1), (name, 1), (name, 2), (name, 5)):
+        lamella.set_num_threads(threads)
+        find("conv2d", "backward_weight", implementation, p)(p, *inputs, *outputs)
+        results[implementation, threads] = [x.copy() for x in outputs if x is not None]
+    lamella.set_num_threads(before)
+    module = kernels.load("conv2d", name)
+    assert module.transformed("backward_weight", p) >= 4 * p.w_shape[0] * p.w_shape[1] * 9 * 4  # several sums
+    for got, exact in zip(results[name, 1], results["cy_direct", 1]):
+        assert np.abs(got - exact).max() <= 1e-5 * np.abs(exact).max()
+    for threads in (2, 5):
+        for got, expected in zip(results[name, threads], results[name, 1]):
+            np.testing.assert_array_equal(got, expected)
+
+
 def test_winograd_is_chosen_for_many_channels_and_not_for_few():
     for channels, side in LAYERS:
         for pass_ in OPERATIONS["conv2d"].passes:

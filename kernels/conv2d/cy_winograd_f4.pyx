@@ -32,6 +32,8 @@ Loops    few channels (U at most 3 MB): U once per call; tasks are blocks of til
          backward_weight: V and dM for a span of tiles, by all threads; then tasks are panels x blocks of channels
            36 products           dU of the task, in L2
            dg                    from dU at once, nine instead of 36 numbers; added to those of earlier spans
+         the same for few channels, where a thread computes with V and dM faster than another one could read them: tasks are groups of tiles,
+         each with spans and sums of its own; then the sums are added up
 Edges    pixels outside an image, and tiles that hang over, read a pixel of zeros through a table of addresses; stores look at the tile's
          extent once per row. The last panel is padded, the last register of channels masked.
 Cost     36/16 multiplications per output, channel and channel; transforms of about 700 cycles per tile and register of channels

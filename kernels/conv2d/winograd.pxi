@@ -24,6 +24,10 @@ cdef enum:
     SPAN = 8 << 20              # bytes of V that all threads work on at a time, where U is large
     ROWS = 70                   # channels of src per task of backward_weight: dU stays in L2
     SPAN_DU = 4 << 20           # bytes of V and dM that all threads work on at a time
+    SPAN_OWN = 2 << 20          # and a thread for itself
+    FEW = 96                    # channels of src and dst together, up to which V and dM cost more to exchange than to multiply
+    LEAST = 48                  # tiles of a span, at least, where every span adds to sums in memory
+    GROUPS = 8                  # tasks with sums of their own
     SLICE = 128                 # channels of src at a time, where few tiles let U be made in L2 and used up there
     MOST = 64 << 20             # bytes of transformed weights, or of sums of their gradients
     UNITS = 16                  # tasks wanted at least
@@ -64,7 +68,8 @@ cdef struct Winograd:
     i64 height_du, blocks_du    # channels of src per task, tasks per panel
     char *dw
     char *db
-    char *sums                  # of earlier spans: [panel][tap][channel of src][nr]
+    i64 groups                  # of tiles, each with sums of its own; 0: all threads work on a span together
+    char *sums                  # of earlier spans: [group][panel][tap][channel of src][nr]
     # scratch
     char *zeros                 # a pixel of zeros
     char *u
@@ -380,29 +385,30 @@ cdef void transform_gradient(real t, Winograd *d, i64 tile, i64 count, real *v) 
             c += lanes(t)
 
 
-cdef void transform_filter(real t, Winograd *d, i64 channel, i64 count, i64 panel, const real *u, bint before, bint last) noexcept nogil:
-    """dw = G^T dU G for `count` channels of src and a panel of those of dst, plus the sums of earlier spans."""
+cdef void transform_filter(
+    real t, Winograd *d, i64 channel, i64 count, i64 panel, const real *u, real *sums, bint before, bint last
+) noexcept nogil:
+    """G^T dU G for `count` channels of src and a panel of those of dst, plus the sums of earlier spans: the new sums, or dw."""
     cdef i64 nr = LM_NV * lanes(t)
     cdef i64 plane = d.height_du * nr
     cdef real taps[9 * 16 * 16]             # [channel of src][tap][lane], of one register of channels
     cdef vec w[3][A]
     cdef vec a[A]
     cdef vec r[3]
-    cdef i64 k, c, block, left, first
+    cdef i64 k, c, block, first
     cdef int i, j, q
     cdef const real *at
     cdef real *to
     for q in range(LM_NV):
         first = panel * nr + q * lanes(t)
-        left = min(d.n - first, <i64>lanes(t))
-        if left <= 0:
+        if first >= d.n:
             break
         k = 0
         while k < count:
             block = min(count - k, <i64>lanes(t))
             for c in range(block):
                 at = u + (k + c) * nr + q * lanes(t)
-                to = <real *>d.sums + (panel * 9 * d.depth + channel + k + c) * nr + q * lanes(t)
+                to = sums + (panel * 9 * d.depth + channel + k + c) * nr + q * lanes(t)
                 for j in range(A):
                     for i in range(A):
                         a[i] = v_load(at + (i * A + j) * plane)
@@ -418,13 +424,19 @@ cdef void transform_filter(real t, Winograd *d, i64 channel, i64 count, i64 pane
                             v_store(taps + (9 * c + i * 3 + j) * lanes(t), r[j])
                         else:
                             v_store(to + (i * 3 + j) * d.depth * nr, r[j])
-            if last:                        # a run of 9 * block values per lane
-                for c in range(ceil_div(9 * block, lanes(t))):
-                    square(
-                        t, taps + c * lanes(t) * lanes(t), lanes(t), <real *>d.dw + first * d.w_out + (channel + k) * 9 + c * lanes(t),
-                        d.w_out, min(9 * block - c * lanes(t), <i64>lanes(t)), left,
-                    )
+            if last:
+                store_taps(t, d, taps, channel + k, block, first)
             k += block
+
+
+cdef void store_taps(real t, Winograd *d, const real *taps, i64 channel, i64 block, i64 first) noexcept nogil:
+    """dw of some channels of src and a register of those of dst: a run of 9 * block values per lane."""
+    cdef i64 w = lanes(t)
+    cdef i64 c
+    for c in range(ceil_div(9 * block, w)):
+        square(
+            t, taps + c * w * w, w, <real *>d.dw + first * d.w_out + channel * 9 + c * w, d.w_out, min(9 * block - c * w, w), min(d.n - first, w),
+        )
 
 
 cdef void multiply(real t, Winograd *d, i64 tile, i64 panel, i64 count, i64 depth, const real *v, const real *u, real *m, bint add) noexcept nogil:
@@ -500,27 +512,79 @@ cdef void both_task(real t, Winograd *d, i64 task) noexcept nogil:
     transform_gradient(t, d, d.first + tile, count, <real *>d.dm + tile * d.n_pitch)
 
 
-cdef void filter_task(real t, Winograd *d, i64 task, i64 slot) noexcept nogil:
-    """dU of some channels of src and a panel of those of dst, over the span."""
+cdef void filter_span(
+    real t, Winograd *d, i64 panel, i64 channel, i64 span, const real *v, const real *dm, real *u, real *sums, bint before, bint last
+) noexcept nogil:
+    """dU of some channels of src and a panel of those of dst, over a span, and what becomes of it."""
     cdef i64 nr = LM_NV * lanes(t)
-    cdef i64 panel = task // d.blocks_du
-    cdef i64 channel = task % d.blocks_du * d.height_du
     cdef i64 count = min(d.height_du, d.depth - channel)
-    cdef i64 span = min(d.span, d.tiles - d.first)
     cdef i64 height = ceil_div(count, ceil_div(count, LM_MR))
     cdef i64 zero = 0
     cdef i64 i, product
-    cdef real *u = <real *>(d.local + slot * d.local_bytes)
     cdef Epilogue e = plain()
     for product in range(AA):
         i = 0
         while i < count:
             tile_run(
-                t, min(height, count - i), LM_NV, 1, &zero, &zero, span, <const real *>d.v + product * d.plane + channel + i, 1, d.pitch,
-                <const real *>d.dm + product * d.n_plane + panel * nr, d.n_pitch, -1, u + (product * d.height_du + i) * nr, nr, nr, &e,
+                t, min(height, count - i), LM_NV, 1, &zero, &zero, span, v + product * d.plane + channel + i, 1, d.pitch,
+                dm + product * d.n_plane + panel * nr, d.n_pitch, -1, u + (product * d.height_du + i) * nr, nr, nr, &e,
             )
             i += height
-    transform_filter(t, d, channel, count, panel, u, d.first > 0, d.first + span == d.tiles)
+    transform_filter(t, d, channel, count, panel, u, sums, before, last)
+
+
+cdef void filter_task(real t, Winograd *d, i64 task, i64 slot) noexcept nogil:
+    """Some channels of src and a panel of those of dst, over the span."""
+    cdef i64 span = min(d.span, d.tiles - d.first)
+    filter_span(
+        t, d, task // d.blocks_du, task % d.blocks_du * d.height_du, span, <const real *>d.v, <const real *>d.dm,
+        <real *>(d.local + slot * d.local_bytes), <real *>d.sums, d.first > 0, d.first + span == d.tiles,
+    )
+
+
+cdef void group_task(real t, Winograd *d, i64 group, i64 slot) noexcept nogil:
+    """Sums of a group of tiles, span by span."""
+    cdef i64 tile = d.tiles * group // d.groups
+    cdef i64 end = d.tiles * (group + 1) // d.groups
+    cdef i64 panel, block, span
+    cdef real *v = <real *>(d.local + slot * d.local_bytes)
+    cdef real *dm = v + AA * d.plane
+    cdef real *sums = <real *>d.sums + group * sums_elements(d)
+    cdef bint before = False
+    while tile < end:
+        span = min(d.span, end - tile)
+        transform_input(t, d, tile, span, v)
+        transform_gradient(t, d, tile, span, dm)
+        for panel in range(d.panels):
+            for block in range(d.blocks_du):
+                filter_span(t, d, panel, block * d.height_du, span, v, dm, dm + AA * d.n_plane, sums, before, False)
+        tile += span
+        before = True
+
+
+cdef void total_task(real t, Winograd *d, i64 task) noexcept nogil:
+    """dw of a register of channels of src and a panel of those of dst: the groups' sums."""
+    cdef i64 nr = LM_NV * lanes(t)
+    cdef i64 registers = ceil_div(d.depth, lanes(t))
+    cdef i64 panel = task // registers
+    cdef i64 channel = task % registers * lanes(t)
+    cdef i64 block = min(<i64>lanes(t), d.depth - channel)
+    cdef i64 step = sums_elements(d)
+    cdef i64 c, q, tap, group
+    cdef real taps[9 * 16 * 16]
+    cdef const real *at
+    cdef vec total
+    for q in range(LM_NV):
+        if panel * nr + q * lanes(t) >= d.n:
+            break
+        for tap in range(9):
+            for c in range(block):
+                at = <const real *>d.sums + ((panel * 9 + tap) * d.depth + channel + c) * nr + q * lanes(t)
+                total = v_load(at)
+                for group in range(1, d.groups):
+                    total = v_add(t, total, v_load(at + group * step))
+                v_store(taps + (9 * c + tap) * lanes(t), total)
+        store_taps(t, d, taps, channel, block, panel * nr + q * lanes(t))
 
 
 cdef void bias_task(real t, Winograd *d, i64 panel) noexcept nogil:
@@ -589,6 +653,22 @@ cdef void filter_f64(void *d, i64 task, i64 slot) noexcept nogil:
     filter_task(<double>0, <Winograd *>d, task, slot)
 
 
+cdef void group_f32(void *d, i64 task, i64 slot) noexcept nogil:
+    group_task(<float>0, <Winograd *>d, task, slot)
+
+
+cdef void group_f64(void *d, i64 task, i64 slot) noexcept nogil:
+    group_task(<double>0, <Winograd *>d, task, slot)
+
+
+cdef void total_f32(void *d, i64 task, i64 slot) noexcept nogil:
+    total_task(<float>0, <Winograd *>d, task)
+
+
+cdef void total_f64(void *d, i64 task, i64 slot) noexcept nogil:
+    total_task(<double>0, <Winograd *>d, task)
+
+
 cdef void bias_f32(void *d, i64 task, i64 slot) noexcept nogil:
     bias_task(<float>0, <Winograd *>d, task)
 
@@ -655,19 +735,39 @@ cdef void blocks(Winograd *d) noexcept nogil:
 cdef void divide(Winograd *d) noexcept nogil:
     """Cut the work of backward_weight."""
     cdef i64 nr = LM_NV * LM_VB // d.item
+    cdef i64 of_tile, own, heights = max(<i64>2 * LM_MR, d.depth * d.panels // UNITS)
     d.n_pitch = odd_lines(d.panels * nr, d.item)
-    d.span = max(<i64>LM_MR, min(d.tiles, min(<i64>SPAN_DU, d.bytes) // (AA * (d.pitch + d.n_pitch) * d.item)))
-    d.span = ceil_div(d.tiles, max(ceil_div(d.tiles, d.span), <i64>1))
+    of_tile = AA * (d.pitch + d.n_pitch) * d.item
+    own = min(<i64>SPAN_OWN, d.bytes // 2) // of_tile
+    d.groups = 0
+    if d.depth + d.n <= FEW and own >= LEAST and d.tiles >= 2 * LEAST:
+        d.groups = min(<i64>GROUPS, d.tiles // LEAST)
+        d.span = ceil_div(d.tiles, d.groups)
+        d.span = ceil_div(d.span, ceil_div(d.span, own))
+        heights = ROWS
+    else:
+        d.span = max(<i64>LM_MR, min(d.tiles, min(<i64>SPAN_DU, d.bytes) // of_tile))
+        d.span = ceil_div(d.tiles, max(ceil_div(d.tiles, d.span), <i64>1))
     d.block = max(ceil_div(d.span, UNITS), <i64>1)
     d.plane = odd_lines(d.span * d.pitch, d.item)
     d.n_plane = odd_lines(d.span * d.n_pitch, d.item)
-    d.blocks_du = ceil_div(d.depth, min(<i64>ROWS, max(<i64>2 * LM_MR, d.depth * d.panels // UNITS)))
+    d.blocks_du = ceil_div(d.depth, min(<i64>ROWS, heights))
     d.height_du = ceil_div(d.depth, d.blocks_du)
-    d.local_bytes = aligned(AA * d.height_du * nr * d.item)
+    d.local_bytes = aligned((AA * d.height_du * nr + (AA * (d.plane + d.n_plane) if d.groups > 0 else 0)) * d.item)
+
+
+cdef inline i64 sums_elements(Winograd *d) noexcept nogil:
+    """Of one group."""
+    return d.panels * 9 * d.depth * (LM_NV * LM_VB // d.item)
 
 
 cdef i64 sums_bytes(Winograd *d) noexcept nogil:
-    return aligned(d.panels * 9 * d.depth * LM_NV * LM_VB) if d.span < d.tiles else 0
+    return aligned(max(d.groups, <i64>(d.span < d.tiles)) * sums_elements(d) * d.item)
+
+
+cdef i64 together_bytes(Winograd *d) noexcept nogil:
+    """Of V and dM of a span, if all threads work on it."""
+    return 0 if d.groups > 0 else aligned(AA * (d.plane + d.n_plane) * d.item)
 
 
 cdef i64 zeros_bytes(Winograd *d) noexcept nogil:
@@ -701,7 +801,7 @@ def scratch(pass_, p):
     geometry(&d, <const i64 *>cnp.PyArray_DATA(g), p.dtype.itemsize == 8, pass_ == "backward_input")
     if pass_ == "backward_weight":
         divide(&d)
-        return zeros_bytes(&d) + sums_bytes(&d) + aligned(AA * (d.plane + d.n_plane) * d.item), d.local_bytes
+        return zeros_bytes(&d) + sums_bytes(&d) + together_bytes(&d), d.local_bytes
     blocks(&d)
     return zeros_bytes(&d) + shared_bytes(&d), d.local_bytes
 
@@ -762,6 +862,7 @@ def backward_weight(p, cnp.ndarray x, cnp.ndarray g, cnp.ndarray dw, db, cnp.nda
     cdef cnp.ndarray numbers = p.geometry
     cdef i64 slots, size = cnp.PyArray_SIZE(scratch)
     cdef i64 span
+    cdef double time
     geometry(&d, <const i64 *>cnp.PyArray_DATA(numbers), cnp.PyArray_TYPE(dw) == cnp.NPY_FLOAT64, False)
     d.src = cnp.PyArray_BYTES(x)
     d.dst = cnp.PyArray_BYTES(g)            # read, not written
@@ -775,16 +876,23 @@ def backward_weight(p, cnp.ndarray x, cnp.ndarray g, cnp.ndarray dw, db, cnp.nda
         d.sums = d.zeros + zeros_bytes(&d)
         d.v = d.sums + sums_bytes(&d)
         d.dm = d.v + AA * d.plane * d.item
-        d.local = d.v + aligned(AA * (d.plane + d.n_plane) * d.item)
+        d.local = d.v + together_bytes(&d)
         slots = (size - (d.local - d.zeros)) // d.local_bytes
+        time = 2.0 * AA * d.tiles * d.depth * d.n / d.rate
         memset(d.zeros, 0, zeros_bytes(&d))
         if d.db != NULL:
             parallel_for(bias_f64 if d.double_precision else bias_f32, &d, d.panels, 0.2 * d.mb * d.rows * d.columns * d.n, ANY_SLOTS)
-        d.first = 0
+        if d.groups > 0:
+            parallel_for(group_f64 if d.double_precision else group_f32, &d, d.groups, time, slots)
+            parallel_for(
+                total_f64 if d.double_precision else total_f32, &d, d.panels * ceil_div(d.depth, LM_VB // d.item),
+                0.1 * d.groups * sums_elements(&d), ANY_SLOTS,
+            )
+            d.first = d.tiles
         while d.first < d.tiles:
             span = min(d.span, d.tiles - d.first)
             parallel_for(both_f64 if d.double_precision else both_f32, &d, ceil_div(span, d.block), 2.0 * span * (d.depth + d.n), ANY_SLOTS)
             parallel_for(
-                filter_f64 if d.double_precision else filter_f32, &d, d.panels * d.blocks_du, 2.0 * AA * span * d.depth * d.n / d.rate, slots,
+                filter_f64 if d.double_precision else filter_f32, &d, d.panels * d.blocks_du, time * span / d.tiles, slots,
             )
             d.first += d.span
