@@ -38,7 +38,7 @@
 #endif
 
 #define LM_MAX_THREADS 256
-#define LM_SPIN_NS 20000
+#define LM_SPIN_NS 200000 /* longer than the Python between two operations of a network */
 #define LM_GRAIN_NS 10000 /* single-thread time that is worth one more thread */
 
 typedef void (*lm_task)(void *ctx, int64_t task, int64_t slot);
