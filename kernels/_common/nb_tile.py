@@ -9,7 +9,8 @@
 a, b, c, d, ao, bo are addresses, strides count elements, ao and bo hold the offsets of the taps. d is 0, or c (C is added to), or a bias (ldd 0).
 All nv registers of each row are stored; narrow: only the first n columns (and of D read). masked: only the first n columns of B are
 read, the others count as 0. `tile_ahead` takes two more arguments, an address and a step in bytes: every step of depth fetches a line there
-into L2 and moves on.
+into L2 and moves on. `pair_function` gives the tile of two blocks of mr rows each, whose two more arguments, in elements, say how much further
+the second lies in A and in C.
 
 Shapes   A (mr, taps x depth), B (taps x depth, nv registers), C and D (mr, nv registers)
 Loops    taps, then depth; the mr x nv products of a step are unrolled
@@ -56,19 +57,23 @@ class _Emitter:
         return value
 
 
-def _emit(builder, dtype, mr, nv, masked, narrow, arguments):
-    taps, ao, bo, depth, a, ars, aks, b, bls, n, c, ldc, d, ldd, *ahead = arguments
+def _emit(builder, dtype, mr, nv, masked, narrow, arguments, blocks=1):
+    taps, ao, bo, depth, a, ars, aks, b, bls, n, c, ldc, d, ldd, *more = arguments
     e = _Emitter(builder, dtype)
     zero = ir.Constant(e.vector, [0.0] * e.lanes)
     i64 = lambda value: ir.Constant(_I64, value)  # noqa: E731
     item = e.dtype.itemsize
+    jumps, ahead = (more, []) if blocks == 2 else ([i64(0)] * 2, more)
+    across = [(h, i) for h in range(blocks) for i in range(mr)]  # block and row
+    in_a = lambda h, i: builder.add(builder.mul(ars, i64(i)), builder.mul(jumps[0], i64(h)))  # noqa: E731
+    in_c = lambda h, i: builder.add(builder.mul(ldc, i64(i)), builder.mul(jumps[1], i64(h)))  # noqa: E731
     # rows 0, 3, 6, .. have addresses of their own: row 3r + s is at bases[r] + s * ars, which is one address of the processor
     steps = [builder.mul(ars, i64(i % 3 * item)) for i in range(mr)]
     a_step, b_step = builder.mul(aks, i64(item)), builder.mul(bls, i64(item))
     masks = [first(builder, builder.sub(n, i64(j * e.lanes)), e.lanes) for j in range(nv)] if masked or narrow else None
-    for i in range(mr):  # wanted after the loop: time enough to come from afar
+    for place in across:  # wanted after the loop: time enough to come from afar
         for j in range(nv):
-            prefetch(builder, builder.add(e.address(c, builder.mul(ldc, i64(i))), i64(j * VECTOR_BYTES)), True)
+            prefetch(builder, builder.add(e.address(c, in_c(*place)), i64(j * VECTOR_BYTES)), True)
     entry = builder.block
     tap_head, tap_body, depth_head, depth_body, tap_next, done = (
         builder.append_basic_block(name) for name in ("tap_head", "tap_body", "depth_head", "depth_body", "tap_next", "done")
@@ -77,20 +82,20 @@ def _emit(builder, dtype, mr, nv, masked, narrow, arguments):
 
     builder.position_at_end(tap_head)
     q = builder.phi(_I64)
-    outer = [builder.phi(e.vector) for _ in range(mr * nv)] + [builder.phi(_I64) for _ in ahead[:1]]
-    for phi, start in zip([q, *outer], [i64(0), *[zero] * (mr * nv), *ahead[:1]]):
+    outer = [builder.phi(e.vector) for _ in range(len(across) * nv)] + [builder.phi(_I64) for _ in ahead[:1]]
+    for phi, start in zip([q, *outer], [i64(0), *[zero] * (len(across) * nv), *ahead[:1]]):
         phi.add_incoming(start, entry)
     builder.cbranch(builder.icmp_signed("<", q, taps), tap_body, done)
 
     builder.position_at_end(tap_body)
     a0 = e.address(a, e.scalar(e.address(ao, q, 8), _I64))
     b0 = e.address(b, e.scalar(e.address(bo, q, 8), _I64))
-    starts = [e.address(a0, builder.mul(ars, i64(i))) for i in range(0, mr, 3)]
+    starts = [e.address(a0, in_a(h, i)) for h, i in across if i % 3 == 0]
     builder.branch(depth_head)
 
     builder.position_at_end(depth_head)
     l, bp, *now = (builder.phi(_I64) for _ in range(2 + len(starts)))
-    inner = [builder.phi(e.vector) for _ in range(mr * nv)] + [builder.phi(_I64) for _ in ahead[:1]]
+    inner = [builder.phi(e.vector) for _ in range(len(across) * nv)] + [builder.phi(_I64) for _ in ahead[:1]]
     for phi, start in zip([l, bp, *now, *inner], [i64(0), b0, *starts, *outer]):
         phi.add_incoming(start, tap_body)
     builder.cbranch(builder.icmp_signed("<", l, depth), depth_body, tap_next)
@@ -102,9 +107,10 @@ def _emit(builder, dtype, mr, nv, masked, narrow, arguments):
         at = builder.add(bp, i64(j * VECTOR_BYTES))
         rows.append(load(builder, at, e.vector, masks[j] if masked else None))
     summed = []
-    for i in range(mr):
-        x = splat(builder, e.scalar(builder.add(bases[i // 3], steps[i]), e.element), e.lanes)
-        summed += [fma(builder, x, rows[j], inner[i * nv + j]) for j in range(nv)]
+    for row, (h, i) in enumerate(across):
+        base = bases[h * (len(bases) // blocks) + i // 3]
+        x = splat(builder, e.scalar(builder.add(base, steps[i]), e.element), e.lanes)
+        summed += [fma(builder, x, rows[j], inner[row * nv + j]) for j in range(nv)]
     if ahead:
         prefetch(builder, inner[-1], locality=2)
         summed.append(builder.add(inner[-1], ahead[1]))
@@ -123,10 +129,10 @@ def _emit(builder, dtype, mr, nv, masked, narrow, arguments):
     builder.cbranch(builder.icmp_signed("!=", d, i64(0)), plus, plain)
     for block, plus_d in ((plus, True), (plain, False)):
         builder.position_at_end(block)
-        for i in range(mr):
-            row, added = (e.address(base, builder.mul(step, i64(i))) for base, step in ((c, ldc), (d, ldd)))
+        for row, (h, i) in enumerate(across):
+            to, added = e.address(c, in_c(h, i)), e.address(d, builder.mul(ldd, i64(i)))
             for j in range(nv):
-                at, value = builder.add(row, i64(j * VECTOR_BYTES)), outer[i * nv + j]
+                at, value = builder.add(to, i64(j * VECTOR_BYTES)), outer[row * nv + j]
                 if plus_d:
                     there = builder.add(added, i64(j * VECTOR_BYTES))
                     value = builder.fadd(value, load(builder, there, e.vector, masks[j] if narrow else None))
@@ -187,6 +193,26 @@ def tile_ahead_function(dtype, mr, nv, narrow):
     return compiled(run, types.void(*[types.int64] * (_ARGUMENTS + 2)))
 
 
+@cache
+def pair_function(dtype, half, nv, narrow):
+    """The tile of two blocks of `half` rows, for `call_pair`, D the same row for all (ldd 0); None where it does not fit or gains nothing."""
+    if not 8 < 2 * half * nv <= MR * NV:
+        return None
+
+    @intrinsic
+    def f(typingctx, taps, ao, bo, depth, a, ars, aks, b, bls, n, c, ldc, d, ldd, a_jump, c_jump):
+        def codegen(context, builder, signature, arguments):
+            _emit(builder, dtype, half, nv, False, narrow, arguments, 2)
+            return context.get_dummy_value()
+
+        return types.void(*[types.int64] * (_ARGUMENTS + 2)), codegen
+
+    def run(taps, ao, bo, depth, a, ars, aks, b, bls, n, c, ldc, d, ldd, a_jump, c_jump):
+        f(taps, ao, bo, depth, a, ars, aks, b, bls, n, c, ldc, d, ldd, a_jump, c_jump)
+
+    return compiled(run, types.void(*[types.int64] * (_ARGUMENTS + 2)))
+
+
 def _call(builder, arguments):
     kind = ir.FunctionType(ir.VoidType(), [_I64] * (len(arguments) - 1))
     builder.call(builder.inttoptr(arguments[0], kind.as_pointer()), arguments[1:])
@@ -205,10 +231,13 @@ def call(typingctx, address, taps, ao, bo, depth, a, ars, aks, b, bls, n, c, ldc
 
 @intrinsic
 def call_ahead(typingctx, address, taps, ao, bo, depth, a, ars, aks, b, bls, n, c, ldc, d, ldd, ahead, step):
-    """Call the tile of `tile_ahead_function` at an address."""
+    """Call a tile of two arguments more at an address: that of `tile_ahead_function` or, as `call_pair`, of `pair_function`."""
 
     def codegen(context, builder, signature, arguments):
         _call(builder, arguments)
         return context.get_dummy_value()
 
     return types.void(*[types.int64] * (_ARGUMENTS + 3)), codegen
+
+
+call_pair = call_ahead

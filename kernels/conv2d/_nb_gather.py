@@ -13,8 +13,8 @@ from functools import cache
 import numpy as np
 from lamella.kernels._common.nb import array_i64, context, floats_of, inline, ints, stack, task
 from lamella.kernels._common.nb_math import math_of
-from lamella.kernels._common.nb_simd import simd
-from lamella.kernels._common.nb_tile import MR, NV, VECTOR_BYTES, call, lanes, tile_function
+from lamella.kernels._common.nb_simd import prefetch_l1, simd
+from lamella.kernels._common.nb_tile import MR, NV, VECTOR_BYTES, call, lanes, pair_function, tile_function
 
 CHUNKS = 8  # private copies of dw at most
 MAX_ROWS = 128  # rows of pixels that a tile sums over at most
@@ -26,9 +26,9 @@ RATE = {4: VECTOR_BYTES, 8: VECTOR_BYTES / 2}  # flops per ns of one thread, for
 (
     GROUPS, SRC, MB, HEIGHT, WIDTH, CHANNELS, DEPTH, ROWS, COLUMNS, SY, SX, DST, DST_FIRST, DST_IMAGE, DST_ROW, DST_COLUMN, N, TAPS,
     TY, TX, TW, W, W_GROUP, W_IN, W_OUT, WP, PANELS, NR, K, PARTS, PRIVATES, DW, DB,
-    BIAS, TILES, ZERO, ONE, BUFFER, BUFFER_BYTES, RUNS, RUN_TAPS, BLOCKS, BLOCK_PANELS, ACT, SLOPE, FILTER, PLACE,
+    BIAS, TILES, ZERO, ONE, BUFFER, BUFFER_BYTES, RUNS, RUN_TAPS, BLOCKS, BLOCK_PANELS, ACT, SLOPE, FILTER, PLACE, PACKED,
     OWN,
-) = range(48)  # fmt: skip
+) = range(49)  # fmt: skip
 
 _ZERO = np.zeros(MAX_ROWS, np.int64)
 _ONE = {4: np.ones(1, np.float32), 8: np.ones(1, np.float64)}
@@ -71,6 +71,7 @@ class Gather:
         self.filter = p.kh * p.kw
         self.place = np.full(self.filter, -1)  # packed number of tap i * kw + j, if the gather has it
         self.place[self.tables[2]] = np.arange(self.taps)
+        self.packed, self.first_tap = self.taps, 0  # taps packed in a panel, and the first of them that is the gather's own
         self.width_of_register = lanes(p.dtype)
         self.nr = (1 if self.n <= lanes(p.dtype) else NV) * lanes(p.dtype)
         self.panels = ceil_div(self.n, self.nr)
@@ -84,9 +85,9 @@ class Gather:
         self.parts = self.blocks = self.block_panels = 0
         self.kept = [self.tables, self.place]
 
-    def need_tiles(self, heights, masked=False, narrow=False):
-        """The table of tiles for these heights; masked, narrow: what becomes of a last panel that is not whole registers."""
-        table = np.zeros((2, MR + 1), np.int64)
+    def need_tiles(self, heights, masked=False, narrow=False, pairs=False):
+        """The table of tiles for these heights; masked, narrow: what becomes of a last panel that is not whole registers; pairs: of two rows, too."""
+        table = np.zeros((4, MR + 1), np.int64)
         rest = self.n - (self.panels - 1) * self.nr
         partial = rest % self.width_of_register > 0
         for height in heights:
@@ -94,6 +95,9 @@ class Gather:
                 table[0, height] = tile_function(self.dtype, height, self.nr // self.width_of_register).address
             last = tile_function(self.dtype, height, ceil_div(rest, self.width_of_register), masked and partial, narrow and partial)
             table[1, height] = last.address
+            for line, registers, part in ((2, NV, False), (3, ceil_div(rest, self.width_of_register), narrow and partial)) if pairs else ():
+                two = pair_function(self.dtype, height, registers, part) if line == 3 or self.panels > 1 else None
+                table[line, height] = 0 if two is None else two.address
         self.tiles = table
         self.kept.append(table)
 
@@ -106,7 +110,7 @@ class Gather:
 
     @property
     def packed_bytes(self):
-        return aligned(self.groups * self.panels * self.k * self.nr * self.item)
+        return aligned(self.groups * self.panels * self.packed * self.depth * self.nr * self.item)
 
     @property
     def private_bytes(self):
@@ -114,7 +118,7 @@ class Gather:
 
     @property
     def pack_time(self):
-        return 0.2 * self.groups * self.n * self.k
+        return 0.2 * self.groups * self.n * self.packed * self.depth
 
     @property
     def sum_time(self):
@@ -128,7 +132,7 @@ class Gather:
             0, self.dst_first, self.dst_image, self.dst_row, self.dst_column, self.n, self.taps, ty, tx, tw,
             0, self.w_group, self.w_in, self.w_out, 0, self.panels, self.nr, self.k, self.parts, 0, 0, 0,
             0, self.tiles, _ZERO, _ONE[self.item], 0, buffer_bytes, self.runs, self.run_taps, self.blocks, self.block_panels, self.act, self.slope,
-            self.filter, self.place, *own,
+            self.filter, self.place, self.packed, *own,
         )  # fmt: skip
 
 
@@ -161,6 +165,24 @@ def backward_gathers(p):
                 dst_first=(a * p.iw + b) * p.ic, dst_image=p.ih * p.iw * p.ic, dst_row=p.sh * p.iw * p.ic, dst_column=p.sw * p.ic,
                 w_group=depth * icg * p.kh * p.kw, w_in=icg * p.kh * p.kw, w_out=p.kh * p.kw,
             )  # fmt: skip
+
+
+def share_weights(gathers):
+    """The taps of all gathers of a pass are packed together, gather after gather, so that the weights are read once."""
+    place, count = np.full(gathers[0].filter if gathers else 0, -1), 0
+    for v in gathers:
+        place[v.tables[2]] = count + np.arange(v.taps)
+        v.place, v.first_tap = place, count
+        v.kept.append(place)
+        count += v.taps
+    for v in gathers:
+        v.packed = count
+
+
+@inline
+def pair_of(c, last, height):
+    """The address of the tile of two rows of this height each, or 0."""
+    return array_i64(c[TILES])[(2 + last) * (MR + 1) + height]
 
 
 @inline
@@ -197,39 +219,63 @@ def activating(dtype):
 
 
 @cache
-def pack_weights(dtype):
-    """The task that packs panel task % panels of group task // panels: squares of w are transposed in registers."""
-    v, array, item = simd(dtype), floats_of(dtype), dtype.itemsize
-    zero, width_of_register, corner_of = dtype.type(0), v.lanes, stack(v.lanes * VECTOR_BYTES)
+def copying(dtype):
+    """The function that copies values, `zeros` before and behind them: LLVM would first ask each time whether the two places overlap."""
+    v, item, width = simd(dtype), dtype.itemsize, lanes(dtype)
 
-    @task
-    def pack(ctx, task, slot):
-        c = ints(ctx)
-        nr, taps, depth, w_in, w_out, filter_ = c[NR], c[TAPS], c[DEPTH], c[W_IN], c[W_OUT], c[FILTER]
-        first = task % c[PANELS] * nr
+    @inline
+    def copy(dst, before, src, n, behind):
+        """dst[:before + n + behind] = 0 .., src[:n], 0 .."""
+        for l in range(0, before, width):
+            v.store_n(dst + l * item, min(before - l, width), v.zero())
+        dst += before * item
+        whole = n // width * width
+        for l in range(0, whole, width):
+            v.store(dst + l * item, v.load(src + l * item))
+        if n > whole:
+            v.store_n(dst + whole * item, n - whole, v.load_n(src + whole * item, n - whole))
+        dst += n * item
+        for l in range(0, behind, width):
+            v.store_n(dst + l * item, min(behind - l, width), v.zero())
+
+    return copy
+
+
+@cache
+def packing_weights(dtype):
+    """The function that packs a panel of a group: squares of w are transposed in registers."""
+    v, item = simd(dtype), dtype.itemsize
+    width_of_register, corner_of, copy = v.lanes, stack(v.lanes * VECTOR_BYTES), copying(dtype)
+
+    @inline
+    def pack(c, group, panel, packed):
+        nr, taps, depth, w_in, w_out, filter_ = c[NR], c[PACKED], c[DEPTH], c[W_IN], c[W_OUT], c[FILTER]
+        first = panel * nr
         width = min(nr, c[N] - first)
-        w = c[W] + (task // c[PANELS] * c[W_GROUP] + first * w_out) * item
-        packed = c[WP] + task * taps * depth * nr * item
+        w = c[W] + (group * c[W_GROUP] + first * w_out) * item
         place = array_i64(c[PLACE])
-        if width < nr:
-            wp = array(packed)
-            for i in range(taps * depth * nr):
-                wp[i] = zero
         if w_out == 1:  # 1 x 1 filters, backward: the lanes lie side by side in w
             for ci in range(depth if taps > 0 else 0):
-                for j in range(0, width, width_of_register):
-                    n = min(width - j, width_of_register)
-                    v.store_n(packed + (ci * nr + j) * item, n, v.load_n(w + (ci * w_in + j) * item, n))
+                copy(packed + ci * nr * item, 0, w + ci * w_in * item, width, nr - width)
             return
+        if width < nr:
+            copy(packed, taps * depth * nr, 0, 0, 0)
         corner = corner_of()
         # in w, the taps of one input channel may follow those of the one before
-        span = depth * filter_ if w_in == filter_ else filter_
+        neighbours = w_in == filter_
+        span = depth * filter_ if neighbours else filter_
         for outer in range(depth * filter_ // span if taps > 0 else 0):
+            if not neighbours:
+                for i in range(0, width * filter_ * item, 64):
+                    prefetch_l1(w + (outer + 2) * w_in * item + i)
             for start in range(0, span, width_of_register):
                 n = min(span - start, width_of_register)
                 for j in range(0, width, width_of_register):
                     m = min(width - j, width_of_register)
                     src = w + (outer * w_in + j * w_out + start) * item
+                    if neighbours:  # many streams: none of them is seen coming
+                        for i in range(m):
+                            prefetch_l1(src + (i * w_out + 4 * width_of_register) * item)
                     if m == width_of_register and n == width_of_register:
                         v.square(src, w_out * item, corner, VECTOR_BYTES)
                     else:
@@ -249,6 +295,19 @@ def pack_weights(dtype):
                             ci += 1
 
     return pack
+
+
+@cache
+def pack_weights(dtype):
+    """The task that packs panel task % panels of group task // panels."""
+    item, pack = dtype.itemsize, packing_weights(dtype)
+
+    @task
+    def panel(ctx, task, slot):
+        c = ints(ctx)
+        pack(c, task // c[PANELS], task % c[PANELS], c[WP] + task * c[PACKED] * c[DEPTH] * c[NR] * item)
+
+    return panel
 
 
 @cache
