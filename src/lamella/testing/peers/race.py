@@ -1,4 +1,4 @@
-"""Libraries in turns: each lives in a process of its own and sleeps while another computes, so that no spinning pool takes its core.
+"""Libraries in turns: each lives in a process of its own, and is stopped while another one computes: many a pool spins long after its work.
 All keep to the same cores, as many as they have threads; these are kept awake (`awake`), and each peer is called for a while before the clock starts.
 
 A round times every peer once, in an order that turns from round to round, and measures FMA peak and copy bandwidth beside them; ratios and shares are taken
@@ -11,10 +11,10 @@ import contextlib
 import importlib.util
 import json
 import os
+import signal
 import statistics
 import subprocess
 import sys
-import time
 from collections.abc import Iterable, Iterator
 from typing import Any
 
@@ -30,7 +30,6 @@ ORDINARY, ALONE = "lamella:cython, ordinary numbers", "lamella:cython, 1 thread"
 HOPELESS = 2.0  # what takes so many times the time of its library's best memory format in the first round is not asked again
 SELDOM = 3  # Numba and one thread alone are asked every so many rounds: their figures are means over many cases
 HEAVY = 1e8  # flops from which two threads have to gain as much as the FMA peak does
-SPINNING = 0.02  # seconds until the threads of another pool have gone to sleep
 WAKING = 0.01  # seconds of calls before the clock starts
 
 
@@ -50,6 +49,7 @@ class Peer:
 
     def send(self, **request: Any) -> None:
         assert self.process.stdin
+        self.process.send_signal(signal.SIGCONT)
         self.process.stdin.write(json.dumps(request) + "\n")
         self.process.stdin.flush()
 
@@ -58,6 +58,7 @@ class Peer:
         line = self.process.stdout.readline()
         if not line:
             raise RuntimeError(f"{self.name} died")
+        self.process.send_signal(signal.SIGSTOP)
         return json.loads(line)
 
     def ask(self, **request: Any) -> Any:
@@ -66,6 +67,7 @@ class Peer:
 
     def close(self) -> None:
         assert self.process.stdin and self.process.stdout
+        self.process.send_signal(signal.SIGCONT)
         self.process.stdin.close()
         try:
             self.process.wait(timeout=5)
@@ -163,12 +165,8 @@ def compare(suite: str, name: str, peers: list[Peer], rounds: int, seconds: floa
             if who in (NUMBA, ALONE) and number and not seldom:
                 continue
             peer, request = taking[who]
-            if threads > 1:
-                time.sleep(SPINNING)
             times[who][number] = peer.ask(time=seconds if number else 0, waking=WAKING, **request)
         if number:
-            if threads > 1:
-                time.sleep(SPINNING)
             measured = ours.ask(machine=threads, bytes=int(case.bytes), waking=WAKING)
             machine["peak"].append(measured["peak"])
             machine["bandwidth"].append(measured["bandwidth"])

@@ -8,8 +8,10 @@
 
 from __future__ import annotations
 
+import ctypes
 import json
 import os
+import signal
 import sys
 from collections.abc import Callable
 from functools import partial
@@ -25,6 +27,7 @@ from lamella.testing.peers.race import cores
 from lamella.testing.peers.suites import MORE_ACTIVATIONS, SUITES
 
 Call = Callable[[], Any]
+PR_SET_PDEATHSIG = 1  # linux/prctl.h
 
 
 def training(
@@ -277,6 +280,8 @@ def samples(call: Call) -> list[Any]:
 def main(peer: str, threads: int) -> None:
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)  # whatever a library prints goes to standard error
+    if sys.platform == "linux":  # end with the parent, even stopped
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
     if cores(threads):
         os.sched_setaffinity(0, cores(threads))
     name, _, how = peer.partition(":")
