@@ -26,7 +26,7 @@ Loops    few channels (U at most 3 MB): U once per call; tasks are blocks of til
            panels                U streams past it, from L2 or L3
              36 products         M of the block and panel, in L2; meanwhile the pixels to be read and written next are fetched
              Y                   bias and activation on the way out
-         many channels: V for a span of tiles, by all threads; then tasks are panels
+         many channels or few tiles: V for a span of tiles, by all threads; then tasks are panels
            U of the panel        made by the task that uses it up: it never sees memory. With few tiles slice by slice, in L2, adding to M
              blocks of tiles     M and Y as above
          backward_weight: V and dM for a span of tiles, by all threads; then tasks are panels x blocks of channels
