@@ -104,16 +104,28 @@ cdef inline real row_exp(real t, const real *x, i64 n, real m, real *out) noexce
     return v_hsum(t, s)
 
 
-cdef inline void row_shift_scale(real t, const real *x, i64 n, real shift, real scale, real *out) noexcept nogil:
-    """out = (x - shift) * scale; out may be x."""
+cdef inline void row_scale(real t, real *x, i64 n, real scale) noexcept nogil:
+    """x = x * scale"""
     cdef i64 i = 0
-    cdef vec a = v_set(shift)
-    cdef vec b = v_set(scale)
+    cdef vec a = v_set(scale)
     while i + lanes(t) <= n:
-        v_store(out + i, v_mul(t, v_sub(t, v_load(x + i), a), b))
+        v_store(x + i, v_mul(t, v_load(x + i), a))
         i += lanes(t)
     if i < n:
-        v_store_n(t, out + i, n - i, v_mul(t, v_sub(t, v_load_n(t, x + i, n - i), a), b))
+        v_store_n(t, x + i, n - i, v_mul(t, v_load_n(t, x + i, n - i), a))
+
+
+cdef inline void row_softmax(real t, const real *x, i64 n, real *out) noexcept nogil:
+    """A row that fills one register at most stays there; stored and loaded again by masks, it would have to wait for memory."""
+    cdef vec e
+    cdef real s
+    if n <= lanes(t):
+        e = v_exp(t, v_sub(t, v_load_n(t, x, n), v_set(<real>v_hmax(t, tail(t, x, n, v_set(<real>-INFINITY))))))
+        s = v_hsum(t, v_select(v_head(t, n), e, v_zero()))
+        v_store_n(t, out, n, v_mul(t, e, v_set(<real>(1 / s))))
+    else:
+        s = row_exp(t, x, n, row_max(t, x, n), out)
+        row_scale(t, out, n, <real>(1 / s))
 
 
 cdef inline void row_log(real t, const real *x, i64 n, real m, real logsum, real *out) noexcept nogil:
@@ -299,9 +311,7 @@ cdef void rows_of_task(real t, Context *c, i64 task) noexcept nogil:
         x = <const real *>c.x + row * n
         out = <real *>c.out + row * n
         if c.work == FORWARD:
-            m = row_max(t, x, n)
-            s = row_exp(t, x, n, m, out)
-            row_shift_scale(t, out, n, <real>0, <real>(1 / s), out)
+            row_softmax(t, x, n, out)
         elif c.work == LOG_FORWARD:
             m = row_max(t, x, n)
             s = row_exp(t, x, n, m, <real *>NULL)
