@@ -26,8 +26,8 @@ cimport numpy as cnp
 from libc.string cimport memcpy, memset
 
 from lamella.kernels._common.pool cimport parallel_for
-from lamella.kernels._common.simd cimport LM_MR, LM_NV, LM_VB, lanes
-from lamella.kernels._common.tile cimport BIAS_COLUMN, Epilogue, plain, tile_run
+from lamella.kernels._common.simd cimport LM_MR, LM_NV, LM_VB, lanes, v_load, v_load_n, v_prefetch_write, v_store, v_store_n
+from lamella.kernels._common.tile cimport BIAS_COLUMN, Epilogue, plain, tile_ahead
 from lamella.kernels._common.types cimport i64, real
 from lamella.kernels.conv2d.gather cimport CHUNKS, PRIVATE, UNITS, Gather, aligned, ceil_div
 from lamella.kernels.conv2d.panels cimport (
@@ -83,19 +83,32 @@ cdef void pack_rows(real t, Im2col *d, i64 pixel, i64 count, i64 group, i64 l0, 
             dst += end - start
 
 
-cdef inline real *pixel_of(real t, Gather *v, real *dst, i64 p) noexcept nogil:
-    return dst + p // (v.rows * v.columns) * v.dst_image + p // v.columns % v.rows * v.dst_row + p % v.columns * v.dst_column
+cdef void see_places(Gather *v, i64 pixel, i64 count, i64 *place) noexcept nogil:
+    """Where `count` pixels of the output grid lie in dst."""
+    cdef i64 i, p
+    for i in range(count):
+        p = pixel + i
+        place[i] = p // (v.rows * v.columns) * v.dst_image + p // v.columns % v.rows * v.dst_row + p % v.columns * v.dst_column
+
+
+cdef inline void copy_row(real t, i64 n, const real *src, real *dst) noexcept nogil:
+    """The first n channels of a panel."""
+    cdef i64 j
+    for j in range(LM_NV):
+        if n >= (j + 1) * lanes(t):
+            v_store(dst + j * lanes(t), v_load(src + j * lanes(t)))
+        elif n > j * lanes(t):
+            v_store_n(t, dst + j * lanes(t), n - j * lanes(t), v_load_n(t, src + j * lanes(t), n - j * lanes(t)))
 
 
 cdef void pixels_tile(
-    real t, i64 mr, i64 n, i64 depth, const real *a, i64 ars, const real *b, real *c, i64 ldc, const Epilogue *e,
+    real t, i64 mr, i64 n, i64 depth, const real *a, i64 ars, const real *b, real *c, i64 ldc, const Epilogue *e, const char *next_, i64 next_step,
 ) noexcept nogil:
     """mr pixels times the first n channels of a panel."""
-    cdef i64 zero = 0
     if n <= lanes(t):
-        tile_run(t, mr, 1, 1, &zero, &zero, depth, a, ars, 1, b, LM_NV * lanes(t), -1, c, ldc, n, e)
+        tile_ahead(t, mr, 1, depth, a, ars, 1, b, LM_NV * lanes(t), c, ldc, n, e, next_, next_step)
     else:
-        tile_run(t, mr, LM_NV, 1, &zero, &zero, depth, a, ars, 1, b, LM_NV * lanes(t), -1, c, ldc, n, e)
+        tile_ahead(t, mr, LM_NV, depth, a, ars, 1, b, LM_NV * lanes(t), c, ldc, n, e, next_, next_step)
 
 
 cdef void block_task(real t, Im2col *d, i64 task, i64 slot) noexcept nogil:
@@ -108,10 +121,16 @@ cdef void block_task(real t, Im2col *d, i64 task, i64 slot) noexcept nogil:
     cdef i64 count = min(d.block, d.pixels - pixel)
     cdef real *ap = <real *>(d.d.work + slot * d.d.work_bytes)
     cdef real *sums = ap + d.block * d.pitch            # a tile on its way to pixels that are not contiguous
-    cdef i64 start = first, end, group, part, l0, l1, both, channel, strip, height, n, i
+    cdef i64 *place = <i64 *>(sums + LM_MR * nr)
+    cdef const i64 *row
+    cdef i64 start = first, end, group, part, l0, l1, both, channel, strip, height, n, i, j
     cdef const real *wp
+    cdef const char *next_
+    cdef i64 next_step
     cdef real *c
     cdef Epilogue e
+    if not d.contiguous:
+        see_places(v, pixel, count, place)
     while start < last:                                 # the panels of a group read the same block
         group = start // v.panels
         end = min(last, (group + 1) * v.panels)
@@ -131,18 +150,28 @@ cdef void block_task(real t, Im2col *d, i64 task, i64 slot) noexcept nogil:
                         e.bias = <const real *>d.d.e.bias + channel
                 e.beta = 1 if part else 0
                 for strip in range(ceil_div(count, LM_MR)):
+                    next_ = <const char *>ap
+                    next_step = 0
+                    if strip * 64 < LM_NV * LM_VB and both + 1 < end:       # the next panel, a line of each of its rows at a time
+                        next_ = <const char *>(wp + d.d.filter * v.depth * nr) + strip * 64
+                        next_step = LM_NV * LM_VB
                     height = min(<i64>LM_MR, count - strip * LM_MR)
                     if d.contiguous:
                         pixels_tile(
                             t, height, n, l1 - l0, ap + strip * LM_MR * d.pitch, d.pitch, wp, c + (pixel + strip * LM_MR) * v.dst_column, v.dst_column, &e,
+                            next_, next_step,
                         )
                         continue
-                    if part:
-                        for i in range(height):
-                            memcpy(sums + i * nr, pixel_of(t, v, c, pixel + strip * LM_MR + i), n * sizeof(real))
-                    pixels_tile(t, height, n, l1 - l0, ap + strip * LM_MR * d.pitch, d.pitch, wp, sums, nr, &e)
+                    row = place + strip * LM_MR
                     for i in range(height):
-                        memcpy(pixel_of(t, v, c, pixel + strip * LM_MR + i), sums + i * nr, n * sizeof(real))
+                        if part:
+                            copy_row(t, n, c + row[i], sums + i * nr)
+                        else:
+                            for j in range(LM_NV):
+                                v_prefetch_write(c + row[i] + j * lanes(t))
+                    pixels_tile(t, height, n, l1 - l0, ap + strip * LM_MR * d.pitch, d.pitch, wp, sums, nr, &e, next_, next_step)
+                    for i in range(height):
+                        copy_row(t, n, sums + i * nr, c + row[i])
         start = end
 
 
@@ -260,7 +289,7 @@ cdef void plan(Panels *p) noexcept nogil:
                 break
     p.blocks = ceil_div(panels, p.block_panels)
     d.contiguous = v.dst_row == v.dst_column * v.columns and v.dst_image == v.dst_row * v.rows
-    p.work_bytes = aligned(d.block * d.pitch * p.item + LM_MR * LM_NV * LM_VB)
+    p.work_bytes = aligned(d.block * d.pitch * p.item + (0 if d.contiguous or p.weight_pass else LM_MR * LM_NV * LM_VB + d.block * 8))
 
 
 cdef void run_gather(Panels *p, i64 slots) noexcept nogil:

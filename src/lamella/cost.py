@@ -29,9 +29,9 @@ def _registers(p: Conv2dProblem, channels: int, isa: str) -> tuple[int, int]:
     return -(-channels // (nv * lanes)), 1 if channels <= lanes else nv
 
 
-def _read_again(weights: float, passes: float) -> float:
-    """Cycles to read that many values of packed weights so many times, from beyond L2: a tenth of a cycle each where they outgrow it."""
-    return 0.1 * weights * passes if weights > 64 * 1024 else 0.0
+def _read_again(weights: float, passes: float, each: float) -> float:
+    """Cycles to read that many values of packed weights so many times, from beyond L2, where they outgrow it."""
+    return each * weights * passes if weights > 64 * 1024 else 0.0
 
 
 def _packing(pass_: str, p: Conv2dProblem, forward: float, backward: float) -> float:
@@ -62,10 +62,21 @@ def conv2d_direct(pass_: str, p: Conv2dProblem, isa: str) -> float:
     height = -(-columns // max(tiles, 1))
     if 2 * height * nv <= mr * most:
         rows, height = -(-rows // 2), 2 * height
-    passes = max(p.mb * p.ih * p.iw * p.ic * p.dtype.itemsize / 384e3, 1.0)
+    written = 0.0
+    if pass_ == "backward_input":
+        weights, source = p.groups * channels * (p.oc // p.groups) * p.kh * p.kw, p.mb * p.oh * p.ow * p.oc
+        written = 0.2 * p.mb * p.oh * p.ow * p.ic  # as measured, against cy_im2col
+    else:
+        source = p.mb * p.ih * p.iw * p.ic
+    passes = max(source * p.dtype.itemsize / 384e3, 1.0)
     far = 1.15 if p.kh == p.kw == 1 < p.sw and pass_ == "forward" else 1.0  # pixels that are read lie apart
     packing = _packing(pass_, p, 0.6, 1.1) + sliced
-    return p.groups * panels * rows * tiles * (far * depth * tile_cycles(height, nv) + 40) + _read_again(weights, passes) + packing
+    return (
+        p.groups * panels * rows * tiles * (far * depth * tile_cycles(height, nv) + 40)
+        + _read_again(weights, passes, 0.1)
+        + packing
+        + written
+    )
 
 
 def few_pixels(p: Conv2dProblem) -> bool:
@@ -110,11 +121,13 @@ def conv2d_im2col(pass_: str, p: Conv2dProblem, isa: str) -> float:
     if pass_ == "backward_weight":
         tiles = -(-depth // mr)
         return p.groups * panels * tiles * (pixels * tile_cycles(mr, nv) + 100 * -(-pixels // 512)) + copies
+    if pass_ == "backward_input" and p.sh * p.sw > 1:
+        copies += 0.2 * pixels * p.ic  # tiles are put where their pixels lie
     tiles = -(-pixels // mr)
     return (
         p.groups * panels * tiles * (depth * tile_cycles(mr, nv) + 60 * -(-depth // 768))
         + copies
-        + _read_again(p.groups * depth * channels, pixels / 98)
+        + _read_again(p.groups * depth * channels, pixels / 98, 0.05)
         + _packing(pass_, p, 1.1, 1.5)
     )
 
