@@ -122,7 +122,7 @@ def test_work_worth_two_threads_gets_two():
         seen.add(slot)
         time.sleep(0.001)
 
-    run(work, 30, 15000.0)
+    run(work, 30, 40000.0)
     assert seen == {0, 1}
 
 

@@ -39,8 +39,7 @@
 
 #define LM_MAX_THREADS 256
 #define LM_SPIN_NS 200000 /* longer than the Python between two operations of a network */
-#define LM_GRAIN_NS 10000 /* single-thread time that is worth one more thread, */
-#define LM_LEAST_NS 25000 /* from this on: cores that share no cache pay for every line that changes sides */
+#define LM_GRAIN_NS 25000 /* single-thread time that is worth one more thread: cores that share no cache pay for every line that changes sides */
 
 typedef void (*lm_task)(void *ctx, int64_t task, int64_t slot);
 
@@ -191,7 +190,7 @@ static void lm_hire(int wanted) {
 
 void lamella_run(lm_task fn, void *ctx, int64_t ntasks, double nanoseconds, int64_t slots) {
     int64_t threads = atomic_load(&lm_threads);
-    double worth = nanoseconds < LM_LEAST_NS ? 1 : 1 + nanoseconds / LM_GRAIN_NS;
+    double worth = 1 + nanoseconds / LM_GRAIN_NS;
     if (threads > slots) threads = slots;
     if (threads > ntasks) threads = ntasks;
     if ((double)threads > worth) threads = (int64_t)worth;

@@ -713,7 +713,7 @@ cdef void blocks(Winograd *d) noexcept nogil:
     cdef i64 nr = LM_NV * LM_VB // d.item
     cdef i64 most
     d.slice = d.depth
-    d.stationary = weights_bytes(d) > STREAM or d.panels > 1 and d.tiles < 8 * LM_MR
+    d.stationary = weights_bytes(d) > STREAM or d.panels > 1 and d.tiles < (8 if d.panels >= 4 else 4) * LM_MR
     if d.stationary:
         d.span = max(<i64>LM_MR, min(d.tiles, min(<i64>SPAN, d.bytes) // (AA * d.pitch * d.item)))
         d.span = ceil_div(d.tiles, ceil_div(d.tiles, d.span))
