@@ -11,13 +11,16 @@ Tile     forward, backward_input                          backward_weight
          columns: nr output channels                       columns: nr output channels
          depth: taps x channels of a pixel                 depth: the pixels of the band
          With one group and taps side by side, the taps of a filter row and their channels are one run (_nb_gather.py).
-         mr is chosen so that the tiles of a row are equal.
+         mr is chosen so that the tiles of a row are equal. Where a row leaves registers free, a tile takes the same pixels of two rows.
 
-Loops    tasks: image, band of rows      the band stays in L2
-         groups, panels of nr channels   the panel of weights streams from L2
-         rows of the band, tiles of the row, taps, depth
+Loops    tasks: as many images, rows of one, or pixels of a long row as stay in L2 x blocks of panels
+         panels of nr channels           the panel of weights streams from L2
+         images, rows, tiles of the row, taps, depth
+         Few pixels under large weights: tasks are panels, which pack their weights into L2 and use them up there; all images pass by, padded once
+         beforehand. The residues of backward_input share the packed panel.
          backward_weight: tasks are chunks of (image, band) x blocks of panels with a private dw each, summed in order afterwards.
-Edges    tiles have exactly the rows they need, and store or read only the columns there are.
+Edges    tiles have exactly the rows they need, and store or read only the columns there are. Where the gradient of a strided 1 x 1 filter is
+         zero, a band's task zeroes it before it writes the pixels between.
 Cost     2 * mb * oc * oh * ow * ic / groups * kh * kw flops; (mr + nv) loads per mr * nv FMA.
 Loses    to nb_im2col where output rows are much shorter than mr, and for few channels per group.
 After    Zhang, Franchetti, Low, ICML 2018 (no packing of the image); Georganas et al., SC18, arXiv:1808.05567 (batch-reduce tiles).

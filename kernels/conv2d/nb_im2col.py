@@ -26,6 +26,7 @@ After    Chetlur et al. (cuDNN), arXiv:1410.0759: the lowering happens while pac
 from functools import cache, lru_cache
 
 from lamella.kernels._common.nb import Argument, Stage, array_i64, doubles, floats_of, inline, ints, program, task
+from lamella.kernels._common.nb_simd import prefetch_l1
 from lamella.kernels._common.nb_tile import MR, call
 
 # isort: off
@@ -39,6 +40,7 @@ from lamella.kernels.conv2d._nb_gather import (
 
 BLOCK = 320 * 1024  # bytes of packed pixels: with a panel of weights, inside L2
 RANGE = 768  # values of l in a block of the other passes at most
+AHEAD = 8  # pixels that are fetched ahead
 PIXELS = 512  # pixels of a block of backward_weight at most
 UNITS = 16  # tasks wanted at least
 
@@ -56,7 +58,7 @@ def packing(dtype):
         rows, columns, height, width, channels, depth = c[ROWS], c[COLUMNS], c[HEIGHT], c[WIDTH], c[CHANNELS], c[DEPTH]
         sy, sx, per_run, step = c[SY], c[SX], c[RUN_TAPS], c[PITCH]
         ty, tx, src = array_i64(c[TY]), array_i64(c[TX]), c[SRC] + group * depth * item
-        length = per_run * depth
+        length, ahead = per_run * depth, AHEAD * sx * channels * item
         image, r, q = pixel // (rows * columns), pixel // columns % rows, pixel % columns
         for i in range(count):
             at = i * step - l0
@@ -69,6 +71,8 @@ def packing(dtype):
                 if y < 0 or y >= height:
                     low = high = end
                 there = src + ((image * height + y) * width + x) * channels * item
+                for l in range(0, (high - low) * item, 64):  # of a few pixels on: pixels at a step lie apart
+                    prefetch_l1(there + low * item + ahead + l)
                 copy(ap + (at + u * length + start) * item, low - start, there + low * item, high - low, end - high)
             q += 1
             if q == columns:
