@@ -107,7 +107,7 @@ def rows(*speeds):
     return [
         {"suite": "pool", "threads": 1, "case": f"case {i}", "flops": 0.0, "bytes": 1e8, "memory": True, "times": {race.US: [1.0]}, "peak": 0.0,
          "copy": 0.5 * s, "ratios": {"torch:contiguous": (s, s * 0.9, s * 1.1), race.NUMBA: (2.0, 2.0, 2.0)}, "hopeless": [],
-         "best": "torch:contiguous", "best torch": "torch:contiguous"}
+         "best": "torch:contiguous"}
         for i, s in enumerate(speeds)
     ]  # fmt: skip
 
@@ -120,6 +120,7 @@ def test_verdicts():
     assert found["copy"]["value"] == 0.5
     assert found["numba"]["value"] == 0.5
     assert report.figure(Bar("mean", 1, "nowhere"), rows(1.0)) is None
+    assert report.figure(Bar("mean", 1, against=("numpy",)), rows(1.0)) is None
     assert "**missed**" in report.summary(rows(1.0, 4.0))
 
 

@@ -20,7 +20,7 @@ from lamella.serialization import write_atomically
 from lamella.testing.measure import machine
 from lamella.testing.peers import report
 from lamella.testing.peers.race import NUMBA, PEERS, US, available, compare, together
-from lamella.testing.peers.suites import SUITES
+from lamella.testing.peers.suites import LIBRARIES, SUITES
 
 # the cases that are shown where no suite is named: a regular expression per suite
 BRIEF = {
@@ -38,7 +38,6 @@ BRIEF = {
     "overhead": "",
 }
 QUICK = re.compile(r"backward_input|global avg|SGD|64x64x64|tanh 2M b|256@|256-64|16-32")  # is left out by --quick
-NAMES = {"torch": "PyTorch", "onnxruntime": "ONNX Runtime", "cv2": "OpenCV", "numpy": "NumPy"}
 COLOURS = (
     "#2a6f97",
     "#c1453b",
@@ -92,13 +91,13 @@ def run(
             f"{n} thread{'s' * (n > 1)}: FMA peak {limit['peak'] / 1e9:.0f} GF/s (float32), copy bandwidth {limit['bandwidth'] / 1e9:.1f} GB/s"
         )
     names = [name for name in available(PEERS) if name != NUMBA]
-    libraries = [library for library in NAMES if any(name.startswith(library) for name in names)]
+    libraries = [library for library in LIBRARIES if any(name.startswith(library) for name in names)]
     rows: list[dict[str, Any]] = []
     with together(names, threads) as peers:
         versions = {peer.name: peer.ask(versions=[]) for peer in peers}
         print(f"times of lamella's Cython kernels on {threads} thread{'s' * (threads > 1)}; times faster than: "
-              + (", ".join(f"{NAMES[library]} {next(v for n, v in versions.items() if n.startswith(library))}" for library in libraries)))  # fmt: skip
-        print(f"\n{'':48}{'time':>9}  {'rate':<28}" + "".join(f"{NAMES[library]:>14}" for library in libraries))
+              + (", ".join(f"{LIBRARIES[library]} {next(v for n, v in versions.items() if n.startswith(library))}" for library in libraries)))  # fmt: skip
+        print(f"\n{'':48}{'time':>9}  {'rate':<28}" + "".join(f"{LIBRARIES[library]:>14}" for library in libraries))
         for suite in suites or BRIEF:
             print(suite)
             for name in SUITES[suite]():
@@ -136,7 +135,7 @@ def _means(rows: Sequence[dict[str, Any]], libraries: Sequence[str]) -> None:
         ratios = [ratio for row in rows if (ratio := _ratio(row, library)) is not None]
         if ratios:
             print(
-                f"geometric mean against {NAMES[library]}: {statistics.geometric_mean(ratios):.2f} (of {len(ratios)}; {min(ratios):.2f} to {max(ratios):.2f})"
+                f"geometric mean against {LIBRARIES[library]}: {statistics.geometric_mean(ratios):.2f} (of {len(ratios)}; {min(ratios):.2f} to {max(ratios):.2f})"
             )
 
 

@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 
 from lamella.testing.peers.cases import Case
-from lamella.testing.peers.suites import SUITES
+from lamella.testing.peers.suites import LIBRARIES, SUITES
 
 US, NUMBA = "lamella:cython", "lamella:numba"
 PEERS = (US, NUMBA, "torch:contiguous", "torch:channels_last", "onnxruntime:", "cv2:", "numpy:")
@@ -120,7 +120,8 @@ def _same(where: str, name: str, got: list[Any], reference: list[Any]) -> None:
             raise RuntimeError(f"{where}: {name} computes something else than {US}: nothing to compare")
 
 
-def _best(ratios: dict[str, Any], libraries: tuple[str, ...]) -> str | None:
+def best(ratios: dict[str, Any], libraries: tuple[str, ...]) -> str | None:
+    """The fastest peer among these libraries."""
     return min((who for who in ratios if _library(who) in libraries), key=lambda who: ratios[who][0], default=None)
 
 
@@ -197,6 +198,5 @@ def compare(suite: str, name: str, peers: list[Peer], rounds: int, seconds: floa
     if ALONE in kept:
         gain = statistics.median(row["machine"]["peak"]) / statistics.median(machine["peak alone"])
         row["scaling"] = row["ratios"][ALONE][0] / gain
-    row["best"] = _best(row["ratios"], ("torch", "onnxruntime", "cv2", "numpy")) or (ORDINARY if denormal else None)
-    row["best torch"] = _best(row["ratios"], ("torch",))
+    row["best"] = best(row["ratios"], tuple(LIBRARIES)) or (ORDINARY if denormal else None)
     return row

@@ -5,8 +5,8 @@ from __future__ import annotations
 import statistics
 from typing import Any
 
-from lamella.testing.peers.race import NUMBA, US
-from lamella.testing.peers.suites import BARS, EVERYWHERE, Bar
+from lamella.testing.peers.race import NUMBA, ORDINARY, US, best
+from lamella.testing.peers.suites import BARS, EVERYWHERE, LIBRARIES, Bar
 
 Row = dict[str, Any]
 BEYOND_CACHES = 16e6  # bytes; smaller working sets are not bound by memory
@@ -59,16 +59,14 @@ def _least(values: list[float], names: list[str]) -> tuple[float, str, int] | No
     return (*min(zip(values, names)), len(values)) if values else None
 
 
-def figure(bar: Bar, rows: list[Row], best: str = "best") -> tuple[float, str, int] | None:
-    """What the rows reach: the figure, the name of the case that sets it (of a mean: none), and how many cases it is made of.
-
-    `best` is the entry of a row that names the peer to compare with: "best" or "best torch".
-    """
+def figure(bar: Bar, rows: list[Row]) -> tuple[float, str, int] | None:
+    """What the rows reach: the figure, the name of the case that sets it (of a mean: none), and how many cases it is made of."""
     rows = [row for row in rows if bar.of(row["case"])]
-    with_peers = [row for row in rows if row[best]]
+    peers = {row["case"]: ORDINARY if row["best"] == ORDINARY else best(row["ratios"], bar.against) for row in rows}
+    with_peers = [row for row in rows if peers[row["case"]]]
     select, those = {
-        "mean": (lambda row: row["ratios"][row[best]][0], with_peers),
-        "least": (lambda row: row["ratios"][row[best]][1], with_peers),
+        "mean": (lambda row: row["ratios"][peers[row["case"]]][0], with_peers),
+        "least": (lambda row: row["ratios"][peers[row["case"]]][1], with_peers),
         "peak": (lambda row: row["peak"], rows),
         "copy": (lambda row: row["copy"], [row for row in rows if row["memory"] and row["bytes"] > BEYOND_CACHES]),
         "numba": (lambda row: 1 / row["ratios"][NUMBA][0], [row for row in rows if NUMBA in row["ratios"]]),
@@ -80,8 +78,8 @@ def figure(bar: Bar, rows: list[Row], best: str = "best") -> tuple[float, str, i
 
 
 WORDS = {
-    "mean": "geometric mean against the best peer",
-    "least": "lowest of them (lower 95 % limit)",
+    "mean": "geometric mean against the best {}",
+    "least": "lowest against the best {} (lower 95 % limit)",
     "peak": "lowest share of the FMA peak",
     "copy": "lowest share of the copy bandwidth",
     "numba": "Numba against Cython, geometric mean",
@@ -101,9 +99,9 @@ def verdicts(rows: list[Row]) -> list[dict[str, Any]]:
         for bar in bars:
             if reached := figure(bar, mine):
                 value, case, count = reached
-                torch = figure(bar, mine, "best torch") if bar.figure in ("mean", "least") else None
+                torch = figure(bar._replace(against=("torch",)), mine) if bar.figure in ("mean", "least") and suite != "denormal" else None
                 met = None if not bar.least else value >= bar.least
-                out.append({"suite": suite, "threads": threads, "cases": bar.rows, "count": count, "figure": bar.figure,
+                out.append({"suite": suite, "threads": threads, "cases": bar.rows, "count": count, "figure": bar.figure, "against": bar.against,
                             "value": value, "least case": case, "PyTorch alone": torch and torch[0], "bar": bar.least or None, "met": met})  # fmt: skip
     return out
 
@@ -115,6 +113,9 @@ def summary(rows: list[Row]) -> str:
         of = f"{v['count']}, `{v['cases'].strip()}`" if v["cases"] else str(v["count"])
         reached = f"{v['value']:.2f} ({v['least case']})" if v["least case"] else f"{v['value']:.2f}"
         torch = f"{v['PyTorch alone']:.2f}" if v["PyTorch alone"] else ""
+        against = "peer" if len(v["against"]) == len(LIBRARIES) else "of " + " and ".join(LIBRARIES[name] for name in v["against"])
         bar, met = (f"{v['bar']:.2f}", "met" if v["met"] else "**missed**") if v["bar"] else ("", "")
-        lines.append(f"| {v['suite']} | {v['threads']} | {of} | {WORDS[v['figure']]} | {reached} | {torch} | {bar} | {met} |")
+        lines.append(
+            f"| {v['suite']} | {v['threads']} | {of} | {WORDS[v['figure']].format(against)} | {reached} | {torch} | {bar} | {met} |"
+        )
     return "\n".join(lines)
