@@ -16,6 +16,7 @@ Tile     forward: registers of pixels of a row side by side; a tap is one regist
 Loops    tasks: bands of an image      the rows under a filter stay in L1
          rows, registers of channels, tiles
          backward_weight: tasks are chunks of bands with a private dw each, added in order afterwards
+Memory   out, g and the next image's x are asked for ahead: there is too little arithmetic per line of out and g to hide the way from memory
 Band     x: rows padded with zeros; g: so, too, and its pixels filled up to a register, or half a register, of channels: addresses in a tile are constants
 Edges    the last tile of a row begins early and computes some pixels twice; its last register is stored, or g loaded, in part
 Cost     2 * mb * oc * oh * ow * kh * kw flops; no transposes
@@ -27,7 +28,8 @@ from libc.string cimport memcpy, memset
 
 from lamella.kernels._common.pool cimport parallel_for
 from lamella.kernels._common.simd cimport (
-    LM_MR, LM_VB, lanes, v_add, v_and, v_andnot, v_fma, v_head, opaque, v_load, v_load_n, v_max, v_permute, v_pin, v_set, v_store, v_store_n, v_zero, vec,
+    LM_MR, LM_VB, lanes, v_add, v_and, v_andnot, v_fma, v_head, opaque, v_load, v_load_n, v_max, v_permute, v_pin, v_prefetch, v_set, v_store, v_store_n,
+    v_zero, vec,
 )
 from lamella.kernels._common.tile cimport ACT_RELU, Epilogue, finish, plain
 from lamella.kernels._common.transpose cimport sum_lanes
@@ -41,6 +43,7 @@ cdef enum:
     UNITS = 4                   # tasks wanted at least
     LOW = 7                     # rows of a band at least, if that many tasks can be had otherwise
     CHUNKS = 8                  # private copies of dw at most
+    AHEAD = 8 * 1024            # bytes between what is read or written and what is asked for: memory may be that far away
 
 
 cdef struct Single:
@@ -87,19 +90,29 @@ cdef inline vec spread(real t, int pixels, const real *x) noexcept nogil:
     return v_set(x[0])
 
 
+cdef inline void fetch(const char *start, i64 size) noexcept nogil:
+    """Ask for memory that will be read."""
+    cdef i64 i
+    for i in range(ceil_div(size, 64)):
+        v_prefetch(start + i * 64)
+
+
 cdef void bring(real t, Single *d, i64 image, i64 r0, i64 rows, real *band) noexcept nogil:
     """The rows of x under `rows` rows of dst from r0 on, with zeros outside of the image."""
     cdef i64 first = max(<i64>0, -d.left)
     cdef i64 start = max(<i64>0, d.left)
     cdef i64 count = max(<i64>0, min(d.width - first, d.pitch - start))
     cdef i64 row, y
+    cdef const real *src
     for row in range(rows + d.taps_y - 1):
         y = r0 + row - d.top
         if y < 0 or y >= d.height or count == 0:
             memset(band + row * d.pitch, 0, d.pitch * sizeof(real))
         else:
             memset(band + row * d.pitch, 0, start * sizeof(real))
-            memcpy(band + row * d.pitch + start, <const real *>d.src + (image * d.height + y) * d.width + first, count * sizeof(real))
+            src = <const real *>d.src + (image * d.height + y) * d.width + first
+            memcpy(band + row * d.pitch + start, src, count * sizeof(real))
+            fetch(<const char *>(src + d.height * d.width), count * sizeof(real))
             memset(band + row * d.pitch + start + count, 0, (d.pitch - start - count) * sizeof(real))
 
 
@@ -119,6 +132,7 @@ cdef inline void forward_tile(
     w = v_load(wp)
     for j in range(height):
         acc[j] = w
+        v_prefetch(dst + AHEAD // sizeof(real) + j * step)
     for _y in range(taps_y):
         for k in range(taps_x):
             wp += lanes(t)
@@ -228,6 +242,7 @@ cdef void bring_channels(real t, Single *d, i64 image, i64 r0, i64 rows, real *b
                 memset(line, 0, d.pitch * sizeof(real))
                 continue
             src = <const real *>d.src + ((image * d.height + y) * d.width + first) * d.depth + c * size
+            fetch(<const char *>src + AHEAD, count * size * sizeof(real))
             memset(line, 0, start * size * sizeof(real))
             line += start * size
             if d.depth == size:
@@ -347,6 +362,7 @@ cdef inline void weight_tile(
             if pixels == 2:
                 gv = v_permute(gv, turn)
             gv = v_pin(gv)
+            v_prefetch(gp + AHEAD // sizeof(real))
             for i in range(ny):
                 for j in range(taps_x):
                     acc[i][j] = v_fma(t, gv, spread(t, pixels, xp[i] + j), acc[i][j])

@@ -19,7 +19,7 @@ Tile     forward, backward_input                                   backward_weig
          columns: nr channels; depth: rows of the filter, ic        columns: nr channels of g; depth: images, tiles
 Loops    U once per call; tasks are bands of an image
            V                     in L2
-           panels, 8 products    U and V of a product in L1
+           panels, 8 products    U and V of a product in L1; what comes next is on its way from memory meanwhile
            Y                     bias and activation on the way out
          backward_weight: tasks are chunks of bands with a private dU each
            blocks of bands       V and dM in L2
@@ -35,7 +35,7 @@ from libc.string cimport memset
 
 from lamella.kernels._common.pool cimport ANY_SLOTS, parallel_for
 from lamella.kernels._common.simd cimport (
-    LM_MR, LM_NV, LM_VB, lanes, v_add, v_fma, v_load, v_load_n, v_mul, v_set, v_store, v_store_n, v_sub, v_zero, vec,
+    LM_MR, LM_NV, LM_VB, lanes, v_add, v_fma, v_load, v_load_n, v_mul, v_prefetch_l2, v_set, v_store, v_store_n, v_sub, v_zero, vec,
 )
 from lamella.kernels._common.tile cimport BIAS_COLUMN, Epilogue, finish, pair_fits, pair_run, plain, tile_run
 from lamella.kernels._common.transpose cimport square
@@ -173,6 +173,13 @@ cdef inline void filter_line(real t, const vec *u, vec *r) noexcept nogil:
     r[2] = v_fma(t, constant(t, 0.25), s3, v_fma(t, constant(t, 4), s2, s1))
     r[3] = v_fma(t, constant(t, 0.125), d3, v_fma(t, constant(t, 8), d2, d1))
     r[4] = v_add(t, v_fma(t, constant(t, 0.0625), s3, v_fma(t, constant(t, 16), s2, s1)), u[7])
+
+
+cdef inline void fetch(const char *start, i64 size, i64 part, i64 parts) noexcept nogil:
+    """Ask for a part of memory that is transformed, or written, after the products in progress."""
+    cdef i64 i
+    for i in range(part * size // (parts * 64), (part + 1) * size // (parts * 64)):
+        v_prefetch_l2(start + i * 64)
 
 
 # Transforms, lanes = channels
@@ -315,6 +322,9 @@ cdef void band_task(real t, Rows *d, i64 task, i64 slot) noexcept nogil:
     cdef i64 ao[HIGH]
     cdef i64 bo[HIGH]
     cdef i64 panel, product, i
+    cdef i64 line = d.width * d.depth * d.item      # next_: the rows of src after those of this band
+    cdef const char *next_ = d.src + (image * d.height + min(d.height, r0 + d.band_rows - d.top + d.taps - 1)) * line
+    cdef const char *dst = d.dst + (image * d.rows + r0) * d.columns * d.n * d.item
     cdef Epilogue e = plain()
     for i in range(d.taps):
         ao[i] = i * d.across * d.pitch
@@ -323,6 +333,9 @@ cdef void band_task(real t, Rows *d, i64 task, i64 slot) noexcept nogil:
     for panel in range(d.panels):
         for product in range(A):
             u = <const real *>d.u + (panel * A + product) * step
+            fetch(next_, d.band_rows * line, panel * A + product, d.panels * A)
+            if panel == 0:
+                fetch(dst, rows * d.columns * d.n * d.item, product, A)
             i = 0
             while i < count:
                 at = v + product * d.plane + i * d.pitch
@@ -388,6 +401,8 @@ cdef void chunk_task(real t, Rows *d, i64 chunk, i64 slot) noexcept nogil:
     cdef i64 *ao = <i64 *>(g + A * d.n_plane)
     cdef i64 *bo = ao + d.block
     cdef i64 count, i, image, r0, rows, panel, product
+    cdef i64 x_size = d.height * d.width * d.depth * d.item // d.bands       # bytes of a unit, about
+    cdef i64 g_size = d.rows * d.columns * d.n * d.item // d.bands
     cdef bint add = False
     for i in range(d.block):
         ao[i] = i * d.band
@@ -410,6 +425,8 @@ cdef void chunk_task(real t, Rows *d, i64 chunk, i64 slot) noexcept nogil:
                     )
         for panel in range(d.panels):
             for product in range(A):
+                fetch(d.src + (unit + count) * x_size, count * x_size, panel * A + product, d.panels * A)
+                fetch(d.dst + (unit + count) * g_size, count * g_size, panel * A + product, d.panels * A)
                 if d.nv == 1:
                     add_products(t, d, 1, count, ao, bo, product, panel, v, g, du + panel * size + product * d.taps * d.depth * d.nr, add)
                 else:
