@@ -10,9 +10,10 @@ Packed   wp[slice][bias, then run][c][tap of the run][lanes]: a slice is a regis
 Tile     up to mr pixels of a row x one register. Taps side by side are a run: a pixel is loaded, channel c of each group put into all lanes
          of the group, and multiplied for all taps of the run, one per neighbour.
 
-             pixel  a0 a1 a2 a3 b0 b1 b2 b3 ..      m = 4, c = 1        a1 a1 a1 a1 b1 b1 b1 b1 ..
+             pixel  a0 a1 a2 a3 b0 b1 b2 b3 ..      m = 4, c = 1        a1 a1 a1 a1 b1 b1 b1 b1 ..      (a broadcast, where a group fills a register)
 
-         backward_weight: lanes are the channels of x; those of g are spread, once for all taps of a run; m sums for every tap
+         backward_weight: lanes are the channels of x; those of g are spread, once for all taps of a run; m sums for every tap,
+         or half of them at a time where a group fills a register
 
 Loops    tasks: image, band of rows      the band stays in L2
          slices, rows, tiles of the row, runs, channels of a group, pixels, taps of a run
@@ -26,7 +27,7 @@ from functools import cache, lru_cache
 
 import numpy as np
 from lamella.kernels._common.nb import Argument, Stage, array_i64, compiled, doubles, floats_of, inline, ints, program, task
-from lamella.kernels._common.nb_simd import VECTOR_BYTES, first, fma, load, opaque, simd, store
+from lamella.kernels._common.nb_simd import VECTOR_BYTES, first, fma, load, opaque, simd, splat, store
 from lamella.kernels._common.nb_tile import MR
 from llvmlite import ir
 from numba import types
@@ -44,7 +45,7 @@ BAND = 160 * 1024  # bytes of a band in slices
 UNITS = 16  # tasks wanted at least
 
 # words of the context
-BAND_ROWS, BANDS, PITCH, TALL, AO, SLICES, Y_LOW, Y_HIGH, X_LOW = range(OWN, OWN + 9)
+BAND_ROWS, BANDS, PITCH, TALL, AO, SLICES, Y_LOW, Y_HIGH, X_LOW, BLOCK = range(OWN, OWN + 10)
 
 _I64 = ir.IntType(64)
 _ARGUMENTS = 10
@@ -58,8 +59,13 @@ def _vector(dtype):
     return ir.VectorType(ir.FloatType() if dtype == np.float32 else ir.DoubleType(), VECTOR_BYTES // dtype.itemsize)
 
 
-def _spread(b, x, depth, channel):
-    """This channel of each group in all lanes of the group."""
+def _spread(b, at, x, depth, channel):
+    """This channel of each group in all lanes of the group; x is what lies at `at`."""
+    if depth == x.type.count:  # a group fills the register: broadcast while it is loaded
+        element = x.type.element
+        value = b.load(b.inttoptr(b.add(at, _i64(channel * VECTOR_BYTES // depth)), element.as_pointer()))
+        value.align = VECTOR_BYTES // depth
+        return splat(b, value, depth)
     lanes = [lane // depth * depth + channel for lane in range(x.type.count)]
     return b.shuffle_vector(x, ir.Constant(x.type, ir.Undefined), ir.Constant(ir.VectorType(ir.IntType(32), len(lanes)), lanes))
 
@@ -93,7 +99,7 @@ def _emit_pixels(b, dtype, mr, depth, run, narrow, arguments):
             at = opaque(b, at)
             weights = [load(b, b.add(w, _i64((channel * run + j) * VECTOR_BYTES)), vector) for j in range(run)]
             for u, there in enumerate(steps):
-                x = _spread(b, load(b, b.add(at, there), vector), depth, channel)
+                x = _spread(b, b.add(at, there), load(b, b.add(at, there), vector), depth, channel)
                 for j in range(run):
                     if 0 <= u - j < mr:
                         sums[u - j] = fma(b, x, weights[j], sums[u - j])
@@ -106,31 +112,31 @@ def _emit_pixels(b, dtype, mr, depth, run, narrow, arguments):
         store(b, value, b.add(c, b.mul(ldc, _i64(i))), mask)
 
 
-def _emit_gradients(b, dtype, depth, run, narrow, arguments):
+def _emit_gradients(b, dtype, depth, block, run, narrow, arguments):
     rows, columns, a, step, row, g, gls, g_row, n, c = arguments
     vector = _vector(dtype)
-    copies = 1 if run * depth >= 8 else 2  # even and odd pixels: enough independent sums
+    copies = 1 if run * block >= 8 else 2  # even and odd pixels: enough independent sums
     mask = first(b, n, vector.count) if narrow else None
     zero = ir.Constant(vector, [0.0] * vector.count)
 
     def pixel(at, there, sums):
         values = [load(b, b.add(at, _i64(j * VECTOR_BYTES)), vector) for j in range(run)]
-        gs = load(b, there, vector, mask)
+        gs = load(b, there, vector, mask) if block == depth else zero
         out = []
-        for channel in range(depth):
-            spread = _spread(b, gs, depth, channel)
+        for channel in range(block):
+            spread = _spread(b, there, gs, depth, channel)
             out += [fma(b, x, spread, s) for x, s in zip(values, sums[channel * run : (channel + 1) * run])]
         return out
 
     def pixels(at, there, *sums):
-        size, out = depth * run, []
+        size, out = block * run, []
         for copy in range(copies):
             out += pixel(at, there, sums[copy * size : (copy + 1) * size])
             at, there = b.add(at, step), b.add(there, gls)
         return at, there, *out
 
     def odd(at, there, *sums):
-        return at, there, *pixel(at, there, sums[: depth * run]), *sums[depth * run :]
+        return at, there, *pixel(at, there, sums[: block * run]), *sums[block * run :]
 
     def line(at, there, *sums):
         behind = _counted(b, b.sdiv(columns, _i64(copies)), [at, there, *sums], pixels)
@@ -138,10 +144,10 @@ def _emit_gradients(b, dtype, depth, run, narrow, arguments):
             behind = _counted(b, b.srem(columns, _i64(copies)), behind, odd)
         return b.add(at, row), b.add(there, g_row), *behind[2:]
 
-    _, _, *sums = _counted(b, rows, [a, g, *[zero] * (copies * depth * run)], line)
-    for i in range(depth * run):
+    _, _, *sums = _counted(b, rows, [a, g, *[zero] * (copies * block * run)], line)
+    for i in range(block * run):
         at = b.add(c, _i64(i * VECTOR_BYTES))
-        value = sums[i] if copies == 1 else b.fadd(sums[i], sums[i + depth * run])
+        value = sums[i] if copies == 1 else b.fadd(sums[i], sums[i + block * run])
         store(b, b.fadd(load(b, at, vector), value), at)
 
 
@@ -172,9 +178,10 @@ def pixels(dtype, mr, depth, run, narrow):
 
 
 @cache
-def gradients(dtype, depth, run, narrow):
-    """f(rows, columns, a, step, row, g, gls, g_row, n, c): c[l][j] += the sum over rows x columns pixels of x[j] times channel l of each group of g."""
-    return _function(_emit_gradients, dtype, depth, run, narrow)
+def gradients(dtype, depth, block, run, narrow):
+    """f(rows, columns, a, step, row, g, gls, g_row, n, c): c[l][j] += the sum over rows x columns pixels of x[j] times channel l < block of each group
+    of g. A block smaller than the group may begin at any of its channels: the group fills a register then."""
+    return _function(_emit_gradients, dtype, depth, block, run, narrow)
 
 
 @intrinsic
@@ -316,7 +323,9 @@ def chunk_task(dtype):
                 own = sums + s * size
                 for u in range(c[RUNS]):
                     a = src + s * height * line + array_i64(c[AO])[u]
-                    call(tile, rows, c[COLUMNS], a, step, c[SY] * line, g, by_column, by_row, n, own + u * per_run)
+                    for l in range(0, c[DEPTH], c[BLOCK]):
+                        at = own + u * per_run + l * c[RUN_TAPS] * VECTOR_BYTES
+                        call(tile, rows, c[COLUMNS], a, step, c[SY] * line, g + l * item, by_column, by_row, n, at)
                 if c[DB] != 0:
                     total = v.load(own + size - VECTOR_BYTES)
                     for r in range(rows):
@@ -367,7 +376,8 @@ class Plan:
         slices = self.slices = ceil_div(v.channels, lanes)
         ty, tx, _ = v.tables
         per_row = next((t for t in range(1, v.taps) if ty[t] != ty[0]), v.taps)
-        most = 7 if not backward_weight else (24 if VECTOR_BYTES == 64 else 12) // v.depth
+        block = min(v.depth, 8 if VECTOR_BYTES == 64 else 4) if v.depth == lanes else v.depth
+        most = 7 if not backward_weight else (24 if VECTOR_BYTES == 64 else 12) // block
         beside = 0 < per_row <= most and v.sx == 1 and bool((tx[1:per_row] == tx[: per_row - 1] + 1).all())
         v.run_taps = per_row if beside else 1
         v.runs = v.taps // v.run_taps
@@ -383,7 +393,7 @@ class Plan:
         kinds = {False} if v.channels % lanes == 0 else {True} if slices == 1 else {False, True}
         for narrow in kinds:
             if backward_weight:
-                v.tiles[int(narrow), 1] = gradients(v.dtype, v.depth, v.run_taps, narrow).address
+                v.tiles[int(narrow), 1] = gradients(v.dtype, v.depth, block, v.run_taps, narrow).address
             else:
                 for height in {tall, v.columns % tall or tall}:
                     v.tiles[int(narrow), height] = pixels(v.dtype, height, v.depth, v.run_taps, narrow).address
@@ -394,7 +404,7 @@ class Plan:
         if backward_weight:
             self.tasks = v.parts = max(1, min(CHUNKS, v.mb * bands))
             self.shared = aligned(v.parts * size)
-        self.words = v.template(self.buffer_bytes, band_rows, bands, pitch, tall, ao, slices, v.y_low, v.y_high, v.x_low)
+        self.words = v.template(self.buffer_bytes, band_rows, bands, pitch, tall, ao, slices, v.y_low, v.y_high, v.x_low, block)
 
 
 def _program(plan, pass_, shared):
