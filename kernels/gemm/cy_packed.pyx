@@ -6,7 +6,7 @@ Shapes   a (.., m, k)  b (.., k, n)  c, out (.., m, n)  bias (n,) or (m,); leadi
 Storage  a, b of any strides (0 for a batch that is broadcast); c and out with unit column stride, any other strides
 Tile     mr x nr = LM_MR x LM_NV registers (_common/tile.pxd)
 
-Loops    three ways, by sizes and strides alone:
+Loops    four ways, by sizes and strides alone:
 
 BLOCKS   A task is a block of C. Inside, from the outside in:
 
@@ -19,19 +19,24 @@ BLOCKS   A task is a block of C. Inside, from the outside in:
          everything, if it is small) that fall into different sets of L1, B with rows that fall into different sets of L2. Otherwise
          A is copied as it stands, with a stride of an odd number of cache lines, and B goes into strips, zero-padded to whole ones:
              bp[j / nr][l][j % nr]
-         all of the task's columns at once, along the rows of B, if several blocks of A use them; a few strips at a time if one does. A B
-         with contiguous columns is transposed in registers on the way (_common/transpose.h).
+         If more than two blocks of A use them, all threads first pack the strips of a panel together (for one pass over k, up to PANEL bytes,
+         along the rows of B), then a task is one block of A, copied once, against all of them. Otherwise a task packs for itself, a few
+         strips at a time if one block uses them. A B with contiguous columns is transposed in registers on the way (_common/transpose.h).
+         Passes are deep and blocks of A low: every pass reads and writes C, whose rows come from afar at the start of each tile, while
+         strips arrive in time, and each is used by all panels of a block.
 RANK     At most 4 rows: C += columns of A times rows of B, up to 8 rows of B in one sweep. B is read once, in its order; the sums stand
          in L1. Bound by the bandwidth of B.
 DOT      Contiguous rows of A against contiguous columns of B: at most 8 rows, or columns that would leave the tile's registers mostly
          empty (these few are transposed if they have to be). Accumulators are registers along k: 4 x 4 dot products with 16 lanes, so
          that one transposing sum makes one register of results.
+TURNED   Columns that leave the last register nearly empty, 49 of them for example: C^T = B^T A^T. Columns of B are what the tile broadcasts, so
+         that any number of them fills it, and rows of A, transposed in registers, its strips.
 
 Edges    an odd strip is padded; the last rows make lower tiles, all tiles of a block of equal height, because fewer than eight
          accumulators wait for each other; stores are masked.
-Threads  tasks are defined by m, n, k and the batch; each element of C is summed by one task in one order, so bits do not depend on
-         threads. Every task packs for itself: no thread waits for another before the end. The price is that B is packed once per row of
-         tasks and A copied once per column of tasks; `grid` keeps them large.
+Threads  each element of C is summed in one order, however C is cut into tasks, so bits do not depend on threads. Where a panel is packed
+         together, threads wait for each other twice per pass, and B is packed once. Elsewhere a task packs for itself, and `grid` keeps
+         tasks large: what is packed is packed once per row of tasks, and A is copied once per column of tasks.
 Cost     2 m n k flops; a tile of depth kc takes kc * mr * nr / lanes / 2 cycles where two FMA start per cycle, and a few per cent more for
          its start and end. Powers of two as row strides cost most: both operands are copied.
 After    Goto and van de Geijn, ACM TOMS 34(3), 2008; Van Zee and van de Geijn (BLIS), ACM TOMS 41(3), 2015. Operands in place, as in
@@ -40,7 +45,7 @@ After    Goto and van de Geijn, ACM TOMS 34(3), 2008; Van Zee and van de Geijn (
 cimport numpy as cnp
 from libc.string cimport memcpy
 
-from lamella.kernels._common.pool cimport parallel_for
+from lamella.kernels._common.pool cimport num_threads, parallel_for
 from lamella.kernels._common.simd cimport LM_MR, LM_NV, LM_VB, lanes, v_fma, v_load, v_load_n, v_prefetch, v_set, v_store, v_zero, vec
 from lamella.kernels._common.tile cimport BIAS_COLUMN, BIAS_NONE, BIAS_ROW, Epilogue, finish_block, plain, tile_ahead
 from lamella.kernels._common.transpose cimport square, sum_lanes
@@ -49,8 +54,8 @@ from lamella.kernels._common.types cimport i64, real
 cnp.import_array()
 
 cdef enum:
-    KC = 512            # depth of a pass over C
-    MC = 168            # rows of a block of A: mc * kc floats = 344 KiB stay in L2; a multiple of 14 and 6
+    KC = 1024           # depth of a pass over C
+    MC = 84             # rows of a block of A: mc * kc floats = 344 KiB stay in L2; a multiple of 14 and 6
     RANK_ROWS = 4       # so few rows are summed into L1
     RANK_COLUMNS = 512
     DOT_ROWS = 8        # so few rows, or columns, are computed as dot products
@@ -58,12 +63,17 @@ cdef enum:
     DOT_BLOCK = 32768   # elements of B, so that few columns stay in cache
     RUN = 131072        # bytes of the strips packed at a time, if one block of A uses them: the longer, the better for the memory behind
     SMALL = 32768       # bytes of an operand that stays in L1 as it is
+    PANEL = 8388608     # bytes of shared strips: they stay in L3
+    TURN = 4            # strips of a run of rows, where roles are exchanged
+    PACK = 8            # strips of a task that packs
+    RATE = 16           # bytes per ns of one thread that packs, for the pool's estimate
     MAX_AXES = 64
 
 cdef enum Way:
     BLOCKS
     RANK
     DOT
+    TURNED
 
 cdef struct Context:
     i64 m, n, k
@@ -91,6 +101,10 @@ cdef struct Context:
     bint copy_a, pack_b
     char *scratch
     i64 per_thread
+    # tasks compute passes first to last of columns j0 to j1; the strips of these are shared, or everyone packs for himself
+    i64 first, last
+    i64 j0, j1
+    char *shared
 
 
 # One matrix of the batch, moved to the block of a task, rows i0 to i1 and columns j0 to j1.
@@ -113,7 +127,7 @@ cdef Block locate(Context *c, i64 task, i64 mr, i64 nr) noexcept nogil:
     cdef i64 column = task % c.column_tasks
     cdef i64 batch = task // c.column_tasks // c.row_tasks
     cdef i64 panels = ceil_div(c.m, mr)
-    cdef i64 strips = ceil_div(c.n, nr)
+    cdef i64 strips = ceil_div(c.j1 - c.j0, nr)
     cdef i64 index
     cdef int axis
     x.a = c.a
@@ -129,8 +143,8 @@ cdef Block locate(Context *c, i64 task, i64 mr, i64 nr) noexcept nogil:
         x.out += index * c.so[axis]
     x.i0 = row * panels // c.row_tasks * mr
     x.i1 = min(c.m, (row + 1) * panels // c.row_tasks * mr)
-    x.j0 = column * strips // c.column_tasks * nr
-    x.j1 = min(c.n, (column + 1) * strips // c.column_tasks * nr)
+    x.j0 = c.j0 + column * strips // c.column_tasks * nr
+    x.j1 = min(c.j1, c.j0 + (column + 1) * strips // c.column_tasks * nr)
     return x
 
 
@@ -153,8 +167,19 @@ cdef void transpose(real t, const real *src, i64 ld_src, real *dst, i64 ld_dst, 
             square(t, src + i * w * ld_src + j * w, ld_src, dst + j * w * ld_dst + i * w, ld_dst, min(w, m - i * w), min(w, n - j * w))
 
 
+cdef inline i64 depth_of(i64 k) noexcept nogil:
+    """The deepest pass."""
+    return ceil_div(k, max(<i64>1, ceil_div(k, KC)))
+
+
+cdef inline i64 strip_step(i64 depth, i64 nr) noexcept nogil:
+    """Elements from strip to strip: an odd number of rows, so that equal rows of several strips fall into different sets."""
+    return (depth | 1) * nr
+
+
 cdef void pack_b(real t, const real *src, i64 rs, i64 cs, i64 depth, i64 columns, real *dst) noexcept nogil:
     """dst = `columns` columns of B in strips of nr, each row after row; the last strip is filled up with zeros."""
+    cdef i64 step = strip_step(depth, LM_NV * lanes(t))
     cdef i64 nr = LM_NV * lanes(t)
     cdef i64 whole = columns // nr
     cdef i64 width = columns - whole * nr
@@ -163,11 +188,11 @@ cdef void pack_b(real t, const real *src, i64 rs, i64 cs, i64 depth, i64 columns
         for l in range(depth):          # along the rows: the strips are written side by side
             for strip in range(whole):
                 for j in range(LM_NV):
-                    v_store(dst + (strip * depth + l) * nr + j * lanes(t), v_load(src + l * rs + strip * nr + j * lanes(t)))
+                    v_store(dst + strip * step + l * nr + j * lanes(t), v_load(src + l * rs + strip * nr + j * lanes(t)))
             if width > 0:
                 for j in range(LM_NV):
                     v_store(
-                        dst + (whole * depth + l) * nr + j * lanes(t),
+                        dst + whole * step + l * nr + j * lanes(t),
                         v_load_n(t, src + l * rs + whole * nr + j * lanes(t), max(<i64>0, min(width - j * lanes(t), <i64>lanes(t)))),
                     )
         return
@@ -183,7 +208,7 @@ cdef void pack_b(real t, const real *src, i64 rs, i64 cs, i64 depth, i64 columns
             for l in range(depth):
                 for j in range(width, nr):
                     dst[l * nr + j] = 0
-        dst += depth * nr
+        dst += step
 
 
 cdef inline i64 strips_at_a_time(i64 depth, i64 nr, i64 item) noexcept nogil:
@@ -214,10 +239,10 @@ cdef void copy_a(real t, const real *src, i64 rs, i64 cs, i64 rows, i64 depth, r
 
 cdef void multiply_block(
     real t, Context *c, Block *x, Epilogue *e, i64 i0, i64 rows, i64 j0, i64 columns, i64 depth,
-    const real *a, i64 ars, i64 acs, const real *b, i64 bls, i64 strip_step,
+    const real *a, i64 ars, i64 acs, const real *b, i64 bls, i64 step,
     const char *ahead, i64 reach, i64 ahead_strip, i64 ahead_line, i64 ahead_step,
 ) noexcept nogil:
-    """The tiles of a block of A in L2 and a run of strips, strip_step apart. While a strip is at work the one `reach` columns on is fetched
+    """The tiles of a block of A in L2 and a run of strips, `step` apart. While a strip is at work the one `reach` columns on is fetched
     into L2: tile by tile, from ahead + strip * ahead_strip + tile * ahead_line on, a line every step, ahead_step further each."""
     cdef i64 mr = LM_MR
     cdef i64 nr = LM_NV * lanes(t)
@@ -241,9 +266,9 @@ cdef void multiply_block(
                 next_ = ahead + strip * ahead_strip + panel * ahead_line
                 next_step = ahead_step
             if width <= lanes(t):
-                tile_ahead(t, h, 1, depth, a + i * ars, ars, acs, b + strip * strip_step, bls, out, c.ldc, width, e, next_, next_step)
+                tile_ahead(t, h, 1, depth, a + i * ars, ars, acs, b + strip * step, bls, out, c.ldc, width, e, next_, next_step)
             else:
-                tile_ahead(t, h, LM_NV, depth, a + i * ars, ars, acs, b + strip * strip_step, bls, out, c.ldc, width, e, next_, next_step)
+                tile_ahead(t, h, LM_NV, depth, a + i * ars, ars, acs, b + strip * step, bls, out, c.ldc, width, e, next_, next_step)
 
 
 cdef void block_task(real t, Context *c, i64 task, i64 slot) noexcept nogil:
@@ -254,15 +279,16 @@ cdef void block_task(real t, Context *c, i64 task, i64 slot) noexcept nogil:
     cdef i64 columns = x.j1 - x.j0
     cdef i64 blocks = ceil_div(rows, MC)
     cdef i64 mc = ceil_div(ceil_div(rows, LM_MR), blocks) * LM_MR
-    cdef i64 pass_, pc, kc, j, run, i, height, ars, acs
+    cdef i64 pass_, pc, kc, j, run, i, height, ars, acs, step
     cdef real *ap = <real *>(c.scratch + slot * c.per_thread)
     cdef real *bp = ap + c.a_elements
     cdef const real *a
     cdef const real *b
     cdef Epilogue e
-    for pass_ in range(c.passes):
+    for pass_ in range(c.first, c.last):
         pc = c.k * pass_ // c.passes
         kc = c.k * (pass_ + 1) // c.passes - pc
+        step = strip_step(kc, nr)
         e = c.e
         if pass_ > 0:
             e.beta = 1
@@ -273,9 +299,12 @@ cdef void block_task(real t, Context *c, i64 task, i64 slot) noexcept nogil:
         j = 0
         while j < columns:
             b = <const real *>x.b + pc * c.brs + (x.j0 + j) * c.bcs
-            # whole strips in place; or a few strips after the others, if they serve one block of A only; or all of them
+            # whole strips in place; or strips that all share; or a few after the others, if they serve one block of A only; or all of them
             run = columns // nr * nr - j
-            if c.pack_b or run == 0:
+            if c.shared != NULL:
+                run = columns
+                bp = <real *>c.shared + (x.j0 - c.j0) // nr * step
+            elif c.pack_b or run == 0:
                 run = columns - j if blocks > 1 else min(nr * strips_at_a_time(kc, nr, sizeof(real)), columns - j)
                 pack_b(t, b, c.brs, c.bcs, kc, run, bp)
             i = 0
@@ -291,14 +320,14 @@ cdef void block_task(real t, Context *c, i64 task, i64 slot) noexcept nogil:
                     ars = 1 if c.ars == 1 else spread(kc)
                     acs = spread(height) if c.ars == 1 else 1
                 if c.pack_b or run < nr:
-                    if blocks > 1:
+                    if blocks > 1 or c.shared != NULL:
                         multiply_block(
-                            t, c, &x, &e, x.i0 + i, height, x.j0 + j, run, kc, a, ars, acs, bp, nr, kc * nr,
-                            <const char *>(bp + kc * nr), nr, kc * nr * sizeof(real), kc * 64, 64,
+                            t, c, &x, &e, x.i0 + i, height, x.j0 + j, run, kc, a, ars, acs, bp, nr, step,
+                            <const char *>(bp + step), nr, step * sizeof(real), kc * 64, 64,
                         )
                     else:
                         multiply_block(
-                            t, c, &x, &e, x.i0 + i, height, x.j0 + j, run, kc, a, ars, acs, bp, nr, kc * nr,
+                            t, c, &x, &e, x.i0 + i, height, x.j0 + j, run, kc, a, ars, acs, bp, nr, step,
                             <const char *>(b + run), run, nr * sizeof(real), 64, c.brs * <i64>sizeof(real) if c.bcs == 1 else 0,
                         )
                 else:
@@ -471,11 +500,61 @@ cdef void dot_task(real t, Context *c, i64 task, i64 slot) noexcept nogil:
         i += height
 
 
+cdef void turned_task(real t, Context *c, i64 task, i64 slot) noexcept nogil:
+    """C^T = B^T A^T: rows of A, transposed, fill the registers. A run of rows passes over k, and its sums are turned back at the end."""
+    cdef i64 nr = LM_NV * lanes(t)
+    cdef i64 run = TURN * nr
+    cdef Block x = locate(c, task, nr, nr)
+    cdef real *bp = <real *>(c.scratch + slot * c.per_thread)
+    cdef real *sums = bp + TURN * strip_step(depth_of(c.k), nr)
+    cdef real *block = sums + c.n * run
+    cdef i64 ld = ceil_div(c.n, lanes(t)) * lanes(t)
+    cdef i64 panels = ceil_div(c.n, LM_MR)
+    cdef i64 height = ceil_div(c.n, panels)
+    cdef i64 i, j, rows, pass_, pc, kc, strip, panel
+    cdef Epilogue e
+    i = x.i0
+    while i < x.i1:
+        rows = min(run, x.i1 - i)
+        e = plain()
+        for pass_ in range(c.passes):
+            pc = c.k * pass_ // c.passes
+            kc = c.k * (pass_ + 1) // c.passes - pc
+            pack_b(t, <const real *>x.a + i * c.ars + pc * c.acs, c.acs, c.ars, kc, rows, bp)
+            for strip in range(ceil_div(rows, nr)):
+                for panel in range(panels):
+                    j = panel * height
+                    tile_ahead(
+                        t, min(height, c.n - j), LM_NV, kc, <const real *>x.b + pc * c.brs + j, 1, c.brs, bp + strip * strip_step(kc, nr), nr,
+                        sums + j * run + strip * nr, run, nr, &e, <const char *>bp, 0,
+                    )
+            e.beta = 1
+        transpose(t, sums, run, block, ld, c.n, rows)
+        e = c.e
+        place(t, c, &x, &e, i, 0)
+        finish_block(t, block, ld, rows, c.n, <real *>x.out + i * c.ldc, c.ldc, &e)
+        i += run
+
+
+cdef void pack_task(real t, Context *c, i64 task) noexcept nogil:
+    """PACK of the shared strips."""
+    cdef i64 nr = LM_NV * lanes(t)
+    cdef i64 pc = c.k * c.first // c.passes
+    cdef i64 kc = c.k * c.last // c.passes - pc
+    cdef i64 j = c.j0 + task * PACK * nr
+    pack_b(
+        t, <const real *>c.b + pc * c.brs + j * c.bcs, c.brs, c.bcs, kc, min(c.j1 - j, PACK * nr),
+        <real *>c.shared + task * PACK * strip_step(kc, nr),
+    )
+
+
 cdef inline void any_task(real t, Context *c, i64 task, i64 slot) noexcept nogil:
     if c.way == BLOCKS:
         block_task(t, c, task, slot)
     elif c.way == RANK:
         rank_task(t, c, task, slot)
+    elif c.way == TURNED:
+        turned_task(t, c, task, slot)
     else:
         dot_task(t, c, task, slot)
 
@@ -486,6 +565,14 @@ cdef void task_f32(void *c, i64 task, i64 slot) noexcept nogil:
 
 cdef void task_f64(void *c, i64 task, i64 slot) noexcept nogil:
     any_task(<double>0, <Context *>c, task, slot)
+
+
+cdef void pack_f32(void *c, i64 task, i64 slot) noexcept nogil:
+    pack_task(<float>0, <Context *>c, task)
+
+
+cdef void pack_f64(void *c, i64 task, i64 slot) noexcept nogil:
+    pack_task(<double>0, <Context *>c, task)
 
 
 cdef void grid(i64 m, i64 n, i64 k, i64 batch, i64 item, i64 *rows, i64 *columns) noexcept nogil:
@@ -511,26 +598,52 @@ cdef void grid(i64 m, i64 n, i64 k, i64 batch, i64 item, i64 *rows, i64 *columns
 
 cdef i64 a_elements(i64 m, i64 k, i64 row_tasks) noexcept nogil:
     """Of a copied block of A, whichever way it lies."""
-    cdef i64 kc = ceil_div(k, max(<i64>1, ceil_div(k, KC)))
+    cdef i64 kc = depth_of(k)
     cdef i64 mc = min(<i64>MC, ceil_div(ceil_div(m, LM_MR), row_tasks) * LM_MR)
     return max(mc * spread(kc), kc * spread(mc))
+
+
+cdef inline bint shares(i64 m, i64 batch) noexcept nogil:
+    """Whether more than two blocks of A use the strips of a single product: for fewer, columns are a better cut."""
+    return m > 2 * MC and batch == 1
+
+
+cdef i64 panel_strips(i64 n, i64 k, i64 item) noexcept nogil:
+    cdef i64 nr = LM_NV * LM_VB // item
+    return max(<i64>1, min(ceil_div(n, nr), PANEL // (strip_step(depth_of(k), nr) * item)))
+
+
+cdef i64 shared_bytes(i64 m, i64 n, i64 k, i64 batch, i64 item) noexcept nogil:
+    """Scratch of all: the strips of a panel."""
+    if not shares(m, batch):
+        return 0
+    return panel_strips(n, k, item) * strip_step(depth_of(k), LM_NV * LM_VB // item) * item
+
+
+cdef inline bint turns(i64 n, i64 k, i64 item) noexcept nogil:
+    """Whether columns leave three quarters of their last register empty, which costs more than to transpose A."""
+    cdef i64 w = LM_VB // item
+    return w < n < 4 * LM_NV * w and 4 * (-n & (w - 1)) >= 3 * w and k >= DOT_DEPTH
 
 
 cdef i64 thread_bytes(i64 m, i64 n, i64 k, i64 batch, i64 item) noexcept nogil:
     """Scratch of a thread: a block of A and strips of B, or sums and columns of B."""
     cdef i64 nr = LM_NV * LM_VB // item
-    cdef i64 kc = ceil_div(k, max(<i64>1, ceil_div(k, KC)))
     cdef i64 elements, row_tasks, column_tasks
     grid(m, n, k, batch, item, &row_tasks, &column_tasks)
     elements = ceil_div(ceil_div(n, nr), column_tasks)
-    if ceil_div(ceil_div(m, LM_MR), row_tasks) * LM_MR <= MC:
+    if shares(m, batch):
+        elements = row_tasks = 1
+    elif ceil_div(ceil_div(m, LM_MR), row_tasks) * LM_MR <= MC:
         elements = min(elements, strips_at_a_time(k // max(<i64>1, ceil_div(k, KC)), nr, item))
-    elements *= kc * nr
+    elements *= strip_step(depth_of(k), nr)
     elements += a_elements(m, k, row_tasks)
     if m <= RANK_ROWS:
         elements = max(elements, <i64>RANK_ROWS * RANK_COLUMNS)
     if m <= DOT_ROWS or n < nr:
         elements = max(elements, DOT_ROWS * nr + min(n * k, <i64>DOT_BLOCK))
+    if turns(n, k, item):
+        elements = max(elements, TURN * (strip_step(depth_of(k), nr) + n * nr + ceil_div(n, nr) * nr * nr))
     return ceil_div(elements * item, 128) * 128
 
 
@@ -543,8 +656,18 @@ cdef inline i64 crowd(i64 stride) noexcept nogil:
     return count
 
 
+cdef void share(Context *c, i64 threads) noexcept nogil:
+    """Tasks that share strips: blocks of A, each copied once, unless there are more threads than blocks."""
+    c.row_tasks = ceil_div(ceil_div(c.m, LM_MR), MC // LM_MR)
+    c.column_tasks = 1
+    if threads <= c.row_tasks:
+        c.row_tasks = ceil_div(c.row_tasks, threads) * threads
+    else:
+        c.column_tasks = min(panel_strips(c.n, c.k, c.item), ceil_div(2 * threads, c.row_tasks))
+
+
 cdef void plan(Context *c, i64 batch) noexcept nogil:
-    """The way, what is packed, and the tasks: by sizes and strides alone."""
+    """The way and what is packed: by sizes and strides alone; the tasks of one who packs for himself."""
     cdef i64 nr = LM_NV * LM_VB // c.item
     cdef i64 step = c.brs * c.item
     if c.n == 1:
@@ -564,9 +687,11 @@ cdef void plan(Context *c, i64 batch) noexcept nogil:
         c.way = RANK
         c.row_tasks = 1
         c.column_tasks = ceil_div(ceil_div(c.n, nr), RANK_COLUMNS // nr)
+    elif turns(c.n, c.k, c.item) and c.bcs == 1 and (c.acs == 1 or c.ars == 1) and c.m >= TURN * nr:
+        c.way = TURNED
     else:
         c.way = BLOCKS
-        c.a_elements = a_elements(c.m, c.k, c.row_tasks)
+        c.a_elements = a_elements(c.m, c.k, 1 if shares(c.m, batch) else c.row_tasks)
         # powers of two send all rows of a strip into few sets of L2
         c.pack_b = c.bcs != 1 or c.m > 2 * LM_MR and c.k * c.n * c.item > SMALL and step & -step > 1024
         c.copy_a = not (c.m * c.k * c.item <= SMALL or c.acs == 1 and crowd(c.ars * c.item) <= 4)
@@ -577,7 +702,27 @@ def scratch(pass_, p):
     cdef i64 batch = 1
     for size in p.batch:
         batch *= size
-    return 0, thread_bytes(p.m, p.n, p.k, batch, p.dtype.itemsize)
+    return shared_bytes(p.m, p.n, p.k, batch, p.dtype.itemsize), thread_bytes(p.m, p.n, p.k, batch, p.dtype.itemsize)
+
+
+cdef void run_panels(Context *c, bint double_precision, double nanoseconds, i64 slots) noexcept nogil:
+    """Pass by pass over a panel of C, all threads pack its strips, then all multiply with them."""
+    cdef i64 nr = LM_NV * LM_VB // c.item
+    cdef i64 strips = ceil_div(c.n, nr)
+    cdef i64 panels = ceil_div(strips, panel_strips(c.n, c.k, c.item))
+    cdef i64 panel, pass_
+    nanoseconds /= panels * c.passes
+    for panel in range(panels):
+        c.j0 = panel * strips // panels * nr
+        c.j1 = min(c.n, (panel + 1) * strips // panels * nr)
+        for pass_ in range(c.passes):
+            c.first = pass_
+            c.last = pass_ + 1
+            parallel_for(
+                pack_f64 if double_precision else pack_f32, c, ceil_div(ceil_div(c.j1 - c.j0, nr), PACK),
+                c.k // c.passes * (c.j1 - c.j0) * c.item / RATE, slots,
+            )
+            parallel_for(task_f64 if double_precision else task_f32, c, c.row_tasks * c.column_tasks, nanoseconds, slots)
 
 
 cdef void last_strides(cnp.ndarray x, i64 item, i64 *rows, i64 *columns) noexcept:
@@ -632,11 +777,22 @@ def forward(p, cnp.ndarray a, cnp.ndarray b, bias, c, cnp.ndarray out, cnp.ndarr
     if x.m == 0 or x.n == 0 or batch == 0:
         return
     x.per_thread = thread_bytes(x.m, x.n, x.k, batch, x.item)
+    x.shared = NULL
     x.scratch = cnp.PyArray_BYTES(scratch)
-    cdef i64 slots = cnp.PyArray_SIZE(scratch) // x.per_thread if x.per_thread else 1
+    cdef i64 common = shared_bytes(x.m, x.n, x.k, batch, x.item)
+    cdef i64 slots = (cnp.PyArray_SIZE(scratch) - common) // x.per_thread if x.per_thread else 1
+    cdef double nanoseconds = 2.0 * batch * x.m * x.n * x.k / rate
     with nogil:
         plan(&x, batch)
-        parallel_for(
-            task_f64 if double_precision else task_f32, &x, batch * x.row_tasks * x.column_tasks,
-            2.0 * batch * x.m * x.n * x.k / rate, slots,
-        )
+        x.first = 0
+        x.last = x.passes
+        x.j0 = 0
+        x.j1 = x.n
+        if x.way == BLOCKS and x.pack_b and shares(x.m, batch):
+            x.shared = x.scratch
+            x.scratch += common
+            share(&x, min(slots, <i64>num_threads()))
+            run_panels(&x, double_precision, nanoseconds, slots)
+        else:
+            x.scratch += common
+            parallel_for(task_f64 if double_precision else task_f32, &x, batch * x.row_tasks * x.column_tasks, nanoseconds, slots)

@@ -21,21 +21,23 @@ from lamella.kernels._common.nb import Argument, Stage, doubles, floats_of, inli
 from lamella.kernels._common.nb_math import math_of
 from lamella.kernels._common.nb_simd import VECTOR_BYTES, lanes, maximum, select, simd
 from lamella.kernels._common.nb_tile import MR, NV, call_ahead, tile_ahead_function
+from lamella.kernels._common.pool import get_num_threads
 from lamella.kernels.gemm._nb_registers import RANK_COLUMNS, dot_columns, dot_rows, dot_sums, rank_sums
 
-KC, MC = 512, 168  # depth of a pass over C, rows of a block of A
+KC, MC = 1024, 84  # depth of a pass over C, rows of a block of A
 RANK_ROWS, DOT_ROWS, DOT_DEPTH, DOT_BLOCK = 4, 8, 64, 32768
 STRIPS = 131072  # bytes of the strips packed at a time, if one block of A uses them
 SMALL = 32768  # bytes of an operand that stays in L1 as it is
-RATE = {4: 120.0, 8: 60.0}  # flops per ns of one thread, for the pool's estimate
+PANEL, PACK = 8388608, 8  # bytes of shared strips, strips of a task that packs
+RATE, PACK_RATE = {4: 120.0, 8: 60.0}, 16  # flops per ns of one thread and bytes per ns of one that packs, for the pool's estimate
 NONE, COLUMN, ROW = 0, 1, 2  # bias
 RELU, LEAKY_RELU, SIGMOID, TANH = 1, 2, 3, 4
 
 # words of the context
 (
     M, N, K, A, ARS, ACS, B, BRS, BCS, OUT, LDC, C, LDCC, BIAS, BIAS_KIND, ACT, AXES, AXIS_TABLE, ROW_TASKS, COLUMN_TASKS, PASSES, COPY_A, PACK_B,
-    OWN, OWN_BYTES, A_BYTES, TILES, ZERO, ALPHA, BETA, SLOPE,
-) = range(31)  # fmt: skip
+    OWN, OWN_BYTES, A_BYTES, TILES, ZERO, FIRST, LAST, J0, J1, SHARED, ALPHA, BETA, SLOPE,
+) = range(36)  # fmt: skip
 
 _ZERO = np.zeros(1, np.int64)
 
@@ -51,6 +53,12 @@ def spread_of(n):
     return (ceil_div(n, 16) | 1) * 16
 
 
+@inline
+def rows_of(depth):
+    """Rows from strip to strip: an odd number, so that equal rows of several strips fall into different sets."""
+    return depth | 1
+
+
 @cache
 def locating(dtype, height):
     """Where a task's block lies, in panels of `height` rows (0: all rows): its first and last row and column, and the matrices of the batch."""
@@ -60,7 +68,7 @@ def locating(dtype, height):
     def locate(c, task):
         row, column, batch = task // c[COLUMN_TASKS] % c[ROW_TASKS], task % c[COLUMN_TASKS], task // c[COLUMN_TASKS] // c[ROW_TASKS]
         high = height if height else c[M]
-        panels, strips = ceil_div(c[M], high), ceil_div(c[N], nr)
+        panels, strips = ceil_div(c[M], high), ceil_div(c[J1] - c[J0], nr)
         a, b, old, out = c[A], c[B], c[C], c[OUT]
         for axis in range(c[AXES] - 1, -1, -1):
             at = c[AXIS_TABLE] + axis * 40
@@ -70,8 +78,8 @@ def locating(dtype, height):
             old += index * word(at + 24)
             out += index * word(at + 32)
         i0, i1 = row * panels // c[ROW_TASKS] * high, min(c[M], (row + 1) * panels // c[ROW_TASKS] * high)
-        j0, j1 = column * strips // c[COLUMN_TASKS] * nr, min(c[N], (column + 1) * strips // c[COLUMN_TASKS] * nr)
-        return a, b, old, out, i0, i1, j0, j1
+        j0, j1 = column * strips // c[COLUMN_TASKS] * nr, (column + 1) * strips // c[COLUMN_TASKS] * nr
+        return a, b, old, out, i0, i1, c[J0] + j0, min(c[J1], c[J0] + j1)
 
     return locate
 
@@ -108,19 +116,20 @@ def packing_b(dtype):
     def pack(src, rs, cs, depth, columns, dst):
         whole = columns // nr
         width = columns - whole * nr
+        step = rows_of(depth) * line
         if cs == 1:
             for l in range(depth):  # along the rows: the strips are written side by side
                 row, to = src + l * rs * item, dst + l * line
                 for strip in range(whole):
                     for j in range(NV):
-                        v.store(to + strip * depth * line + j * VECTOR_BYTES, v.load(row + strip * line + j * VECTOR_BYTES))
+                        v.store(to + strip * step + j * VECTOR_BYTES, v.load(row + strip * line + j * VECTOR_BYTES))
                 if width > 0:
-                    row, to = row + whole * line, to + whole * depth * line
+                    row, to = row + whole * line, to + whole * step
                     for j in range(NV):
                         v.store(to + j * VECTOR_BYTES, v.load_n(row + j * VECTOR_BYTES, width - j * count))
             return
         for strip in range(ceil_div(columns, nr)):
-            n, to = min(nr, columns - strip * nr), dst + strip * depth * line
+            n, to = min(nr, columns - strip * nr), dst + strip * step
             if n < nr:
                 for l in range(depth * NV):
                     v.store(to + l * VECTOR_BYTES, v.zero())
@@ -217,34 +226,38 @@ def block_task(dtype):
         brs, bcs, ldc, ldo, kind, beta = c[BRS], c[BCS], c[LDC], c[LDCC], c[BIAS_KIND], f[BETA]
         if old == 0:
             old, ldo = out, ldc
-        if beta != 0.0 and beta != 1.0:  # from here on the old values stand in out
+        if beta != 0.0 and beta != 1.0 and c[FIRST] == 0:  # from here on the old values stand in out
             for i in range(i0, i1):
                 for j in range(j0, j1, count):
                     n = min(count, j1 - j)
                     v.store_n(out + (i * ldc + j) * item, n, v.load_n(old + (i * ldo + j) * item, n) * real(beta))
             old, ldo = out, ldc
         added = kind == COLUMN and beta == 0.0  # by the first tiles
+        shared = c[SHARED] != 0
         after = c[ACT] != 0 or (kind != NONE and not added)
-        for pass_ in range(c[PASSES]):
+        for pass_ in range(c[FIRST], c[LAST]):
             pc = c[K] * pass_ // c[PASSES]
             depth = c[K] * (pass_ + 1) // c[PASSES] - pc
+            packed_step = rows_of(depth) * line
             finishes = after and pass_ == c[PASSES] - 1
             j = 0
             while j < columns:
                 source = y + (pc * brs + (j0 + j) * bcs) * item
-                # whole strips in place; or a few strips after the others, if they serve one block of A only; or all of them
+                # whole strips in place; or strips that all share; or a few after the others, if they serve one block of A only; or all of them
                 run = columns // nr * nr - j
                 b, bls, strip_step, ahead, reach, ahead_step = source, brs, line, source + line, nr, brs * item
+                ahead_line, ahead_strip = 64, line
                 if c[PACK_B] != 0 or run == 0:
                     run = columns - j
-                    b, bls, strip_step = bp, nr, depth * line
-                    if blocks > 1:
-                        ahead, ahead_step = bp + depth * line, VECTOR_BYTES
+                    b, bls, strip_step = bp, nr, packed_step
+                    if blocks > 1 or shared:
+                        b = c[SHARED] + (j0 - c[J0]) // nr * packed_step if shared else bp
+                        ahead, ahead_step, ahead_line, ahead_strip = b + packed_step, VECTOR_BYTES, depth * 64, packed_step
                     else:
                         run = min(run, nr * max(1, STRIPS // (max(depth, 1) * line)))
                         ahead, reach, ahead_step = source + run * item, run, (brs * item if bcs == 1 else 0)
-                    pack_b(source, brs, bcs, depth, run, bp)
-                ahead_line, ahead_strip = (depth * 64, depth * line) if bls == nr and blocks > 1 and b == bp else (64, line)
+                    if not shared:
+                        pack_b(source, brs, bcs, depth, run, bp)
                 for i in range(0, rows, mc):
                     high = min(mc, rows - i)
                     a, ars, acs = x + ((i0 + i) * c[ARS] + pc * c[ACS]) * item, c[ARS], c[ACS]
@@ -283,6 +296,23 @@ def block_task(dtype):
                 j += run
 
     return block
+
+
+@cache
+def pack_task(dtype):
+    """PACK of the shared strips."""
+    item, nr, pack_b = dtype.itemsize, NV * lanes(dtype), packing_b(dtype)
+
+    @task
+    def pack(ctx, task, slot):
+        c = ints(ctx)
+        pc = c[K] * c[FIRST] // c[PASSES]
+        depth = c[K] * c[LAST] // c[PASSES] - pc
+        j = c[J0] + task * PACK * nr
+        to = c[SHARED] + task * PACK * rows_of(depth) * nr * item
+        pack_b(c[B] + (pc * c[BRS] + j * c[BCS]) * item, c[BRS], c[BCS], depth, min(c[J1] - j, PACK * nr), to)
+
+    return pack
 
 
 @cache
@@ -364,7 +394,7 @@ def dots_task(dtype):
 
 # Sizes; what is chosen by them
 
-ceil, spread = ceil_div.py_func, spread_of.py_func
+ceil, spread, odd = ceil_div.py_func, spread_of.py_func, rows_of.py_func
 
 
 def _grid(p):
@@ -386,18 +416,37 @@ def _grid(p):
             return rows, columns
 
 
+def _shares(p):
+    """Whether more than two blocks of A use the strips of a single product: for fewer, columns are a better cut."""
+    return p.m > 2 * MC and np.prod(p.batch) == 1
+
+
+def _depth(p):
+    """The deepest pass."""
+    return ceil(p.k, max(1, ceil(p.k, KC)))
+
+
+def _panel_strips(p):
+    line = NV * lanes(p.dtype) * p.dtype.itemsize
+    return max(1, min(ceil(p.n, NV * lanes(p.dtype)), PANEL // (odd(_depth(p)) * line)))
+
+
+def _shared_bytes(p):
+    """The strips of a panel."""
+    return _panel_strips(p) * odd(_depth(p)) * NV * lanes(p.dtype) * p.dtype.itemsize if _shares(p) else 0
+
+
 def _sizes(p):
     """(tasks along m, along n, bytes of a copied block of A, bytes per thread)"""
     item, nr = p.dtype.itemsize, NV * lanes(p.dtype)
     row_tasks, column_tasks = _grid(p)
-    passes = max(1, ceil(p.k, KC))
-    kc = ceil(p.k, passes)
-    most = ceil(ceil(p.m, MR), row_tasks) * MR
+    kc = _depth(p)
+    most = MC if _shares(p) else ceil(ceil(p.m, MR), row_tasks) * MR
     a = max(min(MC, most) * spread(kc), kc * spread(min(MC, most)))
-    strips = ceil(ceil(p.n, nr), column_tasks)
+    strips = 1 if _shares(p) else ceil(ceil(p.n, nr), column_tasks)
     if most <= MC:
-        strips = min(strips, max(1, STRIPS // (max(p.k // passes, 1) * nr * item)))
-    elements = a + strips * kc * nr
+        strips = min(strips, max(1, STRIPS // (max(p.k // max(1, ceil(p.k, KC)), 1) * nr * item)))
+    elements = a + strips * odd(kc) * nr
     if p.m <= RANK_ROWS:
         elements = max(elements, RANK_ROWS * RANK_COLUMNS)
     if p.m <= DOT_ROWS or p.n < nr:
@@ -406,8 +455,16 @@ def _sizes(p):
 
 
 def scratch(pass_, p):
-    """A block of A and strips of B per thread."""
-    return 0, _sizes(p)[3]
+    """Of all, the strips of a panel; of a thread, a block of A and strips of B."""
+    return _shared_bytes(p), _sizes(p)[3]
+
+
+def _share(p, threads):
+    """Tasks along m and n that share strips: blocks of A, each copied once, unless there are more threads than blocks."""
+    rows = ceil(ceil(p.m, MR), MC // MR)
+    if threads <= rows:
+        return ceil(rows, threads) * threads, 1
+    return rows, min(_panel_strips(p), ceil(2 * threads, rows))
 
 
 def _crowd(stride):
@@ -453,7 +510,7 @@ def _plan(p, a_strides, b_strides):
 
 
 @lru_cache(4096)
-def forward_program(p, a_strides, b_strides, c_strides, out_strides):
+def forward_program(p, a_strides, b_strides, c_strides, out_strides, threads):
     item = p.dtype.itemsize
     if p.n == 1:
         b_strides = (*b_strides[:-1], item)
@@ -461,6 +518,11 @@ def forward_program(p, a_strides, b_strides, c_strides, out_strides):
         return lambda *arrays: None
     work, row_tasks, column_tasks, copy_a, pack_b = _plan(p, a_strides, b_strides)
     _, _, a_bytes, own = _sizes(p)
+    common = _shared_bytes(p)
+    shared = work is block_task(p.dtype) and pack_b and common > 0
+    if shared:
+        row_tasks, column_tasks = _share(p, threads)
+    passes = max(1, ceil(p.k, KC))
     a, b, bias, c, out, scratch = map(Argument, range(6))
     (ars, acs), (brs, bcs), ldo, ldc = (
         [s // item for s in strides[-2:]] for strides in (a_strides, b_strides, c_strides or (0, 0), out_strides)
@@ -470,12 +532,26 @@ def forward_program(p, a_strides, b_strides, c_strides, out_strides):
     ).T.copy()
     words = [
         p.m, p.n, p.k, a, ars, acs, b, brs, bcs, out, ldc[0], c, ldo[0], bias, p.bias_kind, p.act, len(p.batch), axes, row_tasks, column_tasks,
-        max(1, ceil(p.k, KC)), copy_a, pack_b, scratch, own, a_bytes, _tiles(p, row_tasks) if work is block_task(p.dtype) else 0, _ZERO,
-        p.alpha, p.beta, p.slope,
+        passes, copy_a, pack_b, Argument(5, offset=common), own, a_bytes, _tiles(p, row_tasks) if work is block_task(p.dtype) else 0, _ZERO,
+        0, passes, 0, p.n, scratch if shared else 0, p.alpha, p.beta, p.slope,
     ]  # fmt: skip
     tasks = int(np.prod(p.batch)) * row_tasks * column_tasks
-    return program(words, Stage(work, tasks, p.flops / RATE[item], own))
+    time = p.flops / RATE[item]
+    if not shared:
+        return program(words, Stage(work, tasks, time, own), shared=common)
+    nr = NV * lanes(p.dtype)
+    strips, stages = ceil(p.n, nr), []
+    panels = ceil(strips, _panel_strips(p))
+    for panel in range(panels):
+        first, last = panel * strips // panels, (panel + 1) * strips // panels
+        for number in range(passes):
+            place = {FIRST: number, LAST: number + 1, J0: first * nr, J1: min(p.n, last * nr)}
+            nbytes = p.k // passes * (last - first) * nr * item
+            stages.append(Stage(pack_task(p.dtype), ceil(last - first, PACK), nbytes / PACK_RATE, own, place))
+            stages.append(Stage(work, tasks, time / panels / passes, own))
+    return program(words, *stages, shared=common)
 
 
 def forward(p, a, b, bias, c, out, scratch):
-    forward_program(p, a.strides, b.strides, None if c is None else c.strides, out.strides)(a, b, bias, c, out, scratch)
+    threads = get_num_threads() if _shares(p) else 0
+    forward_program(p, a.strides, b.strides, None if c is None else c.strides, out.strides, threads)(a, b, bias, c, out, scratch)
