@@ -13,6 +13,7 @@ Tile     forward, backward_input: `height` registers of pixels of a row side by 
 Loops    tasks: bands of an image      the rows under a filter stay in L1
          rows, registers of channels, tiles
          backward_weight: tasks are chunks of bands with a private dw each, added in order afterwards
+Memory   out, g and the next image's x are asked for ahead, as in cy_single
 Edges    bands are padded with zeros; the last tile of a row begins early and computes some pixels twice, its last register is stored in part
 Cost     2 * mb * oc * oh * ow * kh * kw flops; no transposes
 Gains    over nb_lanes, which transposes every channel of the larger side
@@ -23,7 +24,7 @@ from functools import cache, lru_cache, partial
 
 import numpy as np
 from lamella.kernels._common.nb import Argument, Stage, doubles, floats_of, inline, ints, program, runs, stack, task
-from lamella.kernels._common.nb_simd import VECTOR_BYTES, add_lanes, first, fma, load, opaque, simd, splat, store
+from lamella.kernels._common.nb_simd import VECTOR_BYTES, add_lanes, first, fma, load, opaque, prefetch, prefetch_l1, simd, splat, store
 from lamella.kernels._common.nb_tile import MR
 from lamella.kernels.conv2d._nb_gather import RATE, activating, aligned, ceil_div, no_program
 from lamella.kernels.conv2d.nb_lanes import call, function
@@ -33,6 +34,7 @@ BAND = 64 * 1024  # bytes of a band
 UNITS = 4  # tasks wanted at least
 LOW = 7  # rows of a band at least, if that many tasks can be had otherwise
 CHUNKS = 8  # private copies of dw at most
+AHEAD = 8 * 1024  # bytes between what is read or written and what is asked for: memory may be that far away
 
 # Words of the context, named as the fields of Single (cy_single.pyx); STEP: values of a register of pixels, REST: the tile of the rows of taps that remain
 (
@@ -105,6 +107,8 @@ def _emit_forward(b, dtype, height, pixels, taps_x, channels, whole, arguments):
     *taps, bias, to, step, n, last, least, _ = arguments
     vector = _vector(dtype)
     step_of_register = pixels * dtype.itemsize
+    for j in range(height):
+        prefetch(b, b.add(to, b.add(_i64(AHEAD), b.mul(step, _i64(j)))))
     sums = _sum_taps(
         b, vector, taps_x, dtype.itemsize, [load(b, bias, vector)] * height, taps,
         lambda base, j: _spread(b, vector, pixels, b.add(base, _i64(j * step_of_register))),
@@ -148,6 +152,7 @@ def _emit_weight(b, dtype, rows, pixels, taps_x, channels, whole, arguments):
 
     def position(values):
         at, at_g, q, *inner = values
+        prefetch(b, b.add(at_g, _i64(AHEAD)))
         gs = load(b, at_g, vector, mask)
         if pixels == 2:  # lanes without a channel take one that was not loaded
             order = [i % 2 * channels + i // 2 if i < 2 * channels else vector.count - 1 for i in range(vector.count)]
@@ -214,9 +219,13 @@ def bringing(dtype, rotated):
                 line += start * size
                 src = c[SRC] + ((image * c[HEIGHT] + y) * c[WIDTH] + begin) * depth * item + part * size
                 if rotated:
+                    for q in range(0, count * size, 64):
+                        prefetch_l1(src + AHEAD + q)
                     for q in range(count):
                         v.store(line + q * size, v.load_n(src + q * depth * item, n))
                 else:
+                    for q in range(0, count * item, 64):
+                        prefetch_l1(src + c[HEIGHT] * c[WIDTH] * item + q)
                     for q in range(0, count - lanes + 1, lanes):
                         v.store(line + q * item, v.load(src + q * item))
                     q = count // lanes * lanes

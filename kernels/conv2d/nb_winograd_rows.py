@@ -17,7 +17,7 @@ from functools import cache, lru_cache, partial
 
 import numpy as np
 from lamella.kernels._common.nb import Argument, Stage, array_i64, doubles, inline, ints, program, runs, stack, task
-from lamella.kernels._common.nb_simd import VECTOR_BYTES, first, lanes, load, namespace, operation, simd, store
+from lamella.kernels._common.nb_simd import VECTOR_BYTES, first, lanes, load, namespace, operation, prefetch_l2, simd, store
 from lamella.kernels._common.nb_tile import MR, NV, call, tile_function
 from lamella.kernels.conv2d._nb_gather import RATE, activating, aligned, ceil_div, no_program
 from llvmlite import ir
@@ -261,6 +261,13 @@ def weights_task(dtype):
     return weights
 
 
+@inline
+def fetch(start, size, part, parts):
+    """Ask for a part of memory that is transformed, or written, after the products in progress."""
+    for at in range(part * size // (parts * 64), (part + 1) * size // (parts * 64)):
+        prefetch_l2(start + at * 64)
+
+
 @cache
 def band_task(dtype):
     """V of a band, then panel by panel M and dst."""
@@ -298,9 +305,14 @@ def band_task(dtype):
         height = -(-count // -(-count // MR))
         source = c[LOCAL] + slot * c[LOCAL_BYTES]
         sums = source + A * c[PLANE] * item
+        line, dst_line = c[WIDTH] * c[DEPTH] * item, c[COLUMNS] * c[N] * item
+        following = c[SRC] + (image * c[HEIGHT] + min(c[HEIGHT], r0 + c[BAND_ROWS] - c[TOP] + c[TAPS] - 1)) * line
         transform_input(c, image, r0, source)
         for panel in range(c[PANELS]):
             for product in range(A):
+                fetch(following, c[BAND_ROWS] * line, panel * A + product, c[PANELS] * A)
+                if panel == 0:
+                    fetch(c[DST] + (image * c[ROWS] + r0) * dst_line, rows * dst_line, product, A)
                 u = c[U] + (panel * A + product) * c[TAPS] * c[DEPTH] * nr * item
                 for i in range(0, count, height):
                     at = source + (product * c[PLANE] + i * pitch) * item
@@ -326,6 +338,7 @@ def chunk_task(dtype):
         start, end = task * units // c[CHUNKS_OF], (task + 1) * units // c[CHUNKS_OF]
         source = c[LOCAL] + slot * c[LOCAL_BYTES]
         g = source + A * c[PLANE] * item
+        x_size, g_size = c[HEIGHT] * c[WIDTH] * depth * item // c[BANDS], c[ROWS] * c[COLUMNS] * c[N] * item // c[BANDS]
         own = c[U] + task * c[PANELS] * A * c[TAPS] * depth * nr * item
         for unit in range(start, end, c[BLOCK_OF_BANDS]):
             count = min(c[BLOCK_OF_BANDS], end - unit)
@@ -335,6 +348,8 @@ def chunk_task(dtype):
                 transform_gradient(c, image, r0, c[ROWS] - r0, g + i * c[N_BAND] * item)
             for panel in range(c[PANELS]):
                 for product in range(A):
+                    fetch(c[SRC] + (unit + count) * x_size, count * x_size, panel * A + product, c[PANELS] * A)
+                    fetch(c[DST] + (unit + count) * g_size, count * g_size, panel * A + product, c[PANELS] * A)
                     du = own + (panel * A + product) * c[TAPS] * depth * nr * item
                     b = g + (product * c[N_PLANE] + panel * nr) * item
                     for i in range(c[TAPS] * c[PARTS]):
