@@ -5,7 +5,8 @@
 
 Shapes   images (mb, c, h, w) in channels-last memory, weights (oc, ic / groups, kh, kw)
 Packed   wp (panels.pxd), once per call; the image is not packed: a task works on a band of rows, in place, or copied
-         once into a zero-padded buffer where taps reach over the border; with several groups, group by group (bring_slices)
+         once into a zero-padded buffer where taps reach over the border; with several groups, group by group (bring_slices). Pixels a multiple
+         of 2 or 4 KiB apart get a gap there (crowded): the rows of a tile would push one another out of L1.
 Tile     forward, backward_input                          backward_weight
          rows: up to mr pixels of an output row            rows: up to mr input channels (of neighbouring taps)
          columns: nr output channels                       columns: nr output channels
@@ -29,15 +30,15 @@ After    Zhang, Franchetti, Low, ICML 2018 (no packing of the image); Georganas 
 """
 cimport numpy as cnp
 from libc.stdlib cimport free, malloc
-from libc.string cimport memset
+from libc.string cimport memcpy, memset
 
 from lamella.kernels._common.pool cimport ANY_SLOTS, parallel_for
 from lamella.kernels._common.simd cimport LM_MR, LM_NV, LM_VB, lanes
 from lamella.kernels._common.tile cimport BIAS_COLUMN, Epilogue, pair_fits, pair_run, plain, tile_run
 from lamella.kernels._common.types cimport i64, real
 from lamella.kernels.conv2d.gather cimport (
-    CHUNKS, GROUPS, KH, KW, PRIVATE, SH, SW, UNITS, Gather, aligned, bring, bring_slices, ceil_div, epilogue, plan_bands, see_source, set_bands,
-    source_row, source_rows,
+    CHUNKS, GROUPS, KH, KW, PRIVATE, SH, SW, UNITS, Gather, aligned, bring, bring_slices, ceil_div, epilogue, odd_lines, plan_bands, see_source,
+    set_bands, source_row, source_rows,
 )
 from lamella.kernels.conv2d.panels cimport (
     Panels, add_pixels, channels_tile, fill_rows, first_gather, open_pass, pack_panels, pack_weights, residue, run_backward_input, run_backward_weight,
@@ -52,6 +53,7 @@ cdef enum:
     FEW = 4 << 20           # bytes of those images at most
     LARGE = 1 << 20         # bytes of weights from which that pays
     PARTS = 4               # gathers that share a panel at most
+    SETS = 4096             # bytes after which addresses meet in the same set of L1
 
 
 cdef struct Direct:
@@ -59,6 +61,7 @@ cdef struct Direct:
     i64 runs, run_depth             # contiguous (tap, channel) runs
     i64 mr                          # rows of a tile
     bint sliced                     # bands are copied group by group
+    bint apart                      # bands are copied with a gap after every pixel
     i64 pixel                       # elements from pixel to pixel of a band
     i64 images                      # of a task
 
@@ -73,11 +76,10 @@ cdef struct Few:
 
 
 cdef void see_runs(Direct *d) noexcept nogil:
-    """Taps side by side are one run, unless the channels of other groups lie between them."""
+    """Taps side by side are one run, unless the channels of other groups or a gap lie between them."""
     cdef Gather *v = &d.d.v
     cdef i64 t, per_row = 1
-    cdef bint together = v.groups == 1 or d.sliced
-    d.pixel = v.depth if d.sliced else v.channels
+    cdef bint together = (v.groups == 1 or d.sliced) and not d.apart
     while per_row < v.taps and v.ty[per_row] == v.ty[0]:
         per_row += 1
     for t in range(1, per_row):
@@ -91,13 +93,46 @@ cdef void see_runs(Direct *d) noexcept nogil:
         d.d.bo[t] = t * d.run_depth * (LM_NV * LM_VB // d.d.item)
 
 
-cdef void slice_bands(Direct *d) noexcept nogil:
-    d.sliced = d.d.v.groups > 1 and d.d.v.taps > 1 and d.d.v.band_columns == d.d.v.columns
-    d.d.v.in_place = d.d.v.in_place and not d.sliced
-    set_bands(&d.d.v, d.d.item)
+cdef bint crowded(Gather *v, i64 item, bint in_place) noexcept nogil:
+    """Whether the rows of a tile, an image's pixels, meet in too few sets of L1. Its 12 ways are 6 where another thread runs on the same core; but a
+    copy is made for that only if they are not enough in any case."""
+    cdef i64 step = v.sx * v.channels * item
+    cdef i64 sets = ceil_div(SETS, step & -step)        # that begin a row
+    return ceil_div(LM_MR, sets) > (12 if in_place else 6)
+
+
+cdef void place_bands(Direct *d) noexcept nogil:
+    """In place or copied, and how."""
+    cdef Gather *v = &d.d.v
+    d.sliced = v.groups > 1 and v.taps > 1 and v.band_columns == v.columns
+    d.apart = not d.d.weight_pass and not d.sliced and crowded(v, d.d.item, v.in_place)
+    d.pixel = odd_lines(v.channels, d.d.item) if d.apart else v.depth if d.sliced else v.channels
+    v.in_place = v.in_place and not d.sliced and not d.apart
+    set_bands(v, d.d.item)
+    if d.apart:
+        v.band_bytes = aligned(source_rows(v, v.band_rows) * v.pitch * d.pixel * d.d.item)
+
+
+cdef const real *bring_apart(real t, Gather *v, i64 pixel, i64 image, i64 r0, i64 rows, i64 q0, i64 columns, i64 slot) noexcept nogil:
+    """A padded copy of the band, as `bring` makes it, whose pixels are `pixel` elements apart."""
+    cdef i64 y0 = r0 * v.sy + v.y_low
+    cdef i64 x0 = q0 * v.sx + v.x_low
+    cdef i64 width = (columns - 1) * v.sx + v.x_high - v.x_low + 1
+    cdef const real *src = <const real *>v.src + image * v.height * v.width * v.channels
+    cdef real *band = <real *>(v.band + slot * v.band_bytes)
+    cdef i64 y, x
+    for y in range(source_rows(v, rows)):
+        for x in range(width):
+            if 0 <= y0 + y < v.height and 0 <= x0 + x < v.width:
+                memcpy(band + (y * v.pitch + x) * pixel, src + ((y0 + y) * v.width + x0 + x) * v.channels, v.channels * sizeof(real))
+            else:
+                memset(band + (y * v.pitch + x) * pixel, 0, v.channels * sizeof(real))
+    return band
 
 
 cdef const real *bring_band(real t, Direct *d, i64 image, i64 r0, i64 rows, i64 q0, i64 columns, i64 slot) noexcept nogil:
+    if d.apart:
+        return bring_apart(t, &d.d.v, d.pixel, image, r0, rows, q0, columns, slot)
     if d.sliced:
         bring_slices(t, &d.d.v, d.d.v.depth, image, r0, rows, slot)
         return <const real *>(d.d.v.band + slot * d.d.v.band_bytes)
@@ -148,7 +183,7 @@ cdef void plan_gather(Direct *d) noexcept nogil:
     d.d.blocks = ceil_div(panels, d.d.block_panels)
     v.band_rows = ceil_div(v.rows, ceil_div(v.rows, v.band_rows))       # equal bands, of pairs of rows
     v.band_rows = min(v.band_rows + v.band_rows % 2, v.rows)
-    slice_bands(d)
+    place_bands(d)
     d.mr = LM_MR if long_row else ceil_div(v.columns, max(ceil_div(v.columns, LM_MR), <i64>1))
     d.d.work_bytes = d.images * v.band_bytes
 
@@ -159,7 +194,7 @@ cdef void plan_weight(Direct *d) noexcept nogil:
     cdef i64 r
     cdef i64 panels = v.groups * v.panels
     plan_bands(v, d.d.item)
-    slice_bands(d)
+    place_bands(d)
     see_runs(d)
     d.d.work_bytes = v.band_bytes
     v.chunks = max(<i64>1, min(<i64>CHUNKS, min(v.mb * v.bands * v.strips, PRIVATE // (panels * (v.k + 1) * LM_NV * LM_VB))))
@@ -339,7 +374,9 @@ cdef void chunk_task(real t, Direct *d, i64 task, i64 slot) noexcept nogil:
 cdef void pad_task(real t, Few *f, i64 image) noexcept nogil:
     """The padded copy of an image."""
     cdef i64 size = f.part[0].d.v.dst_image
-    if not f.source.in_place:
+    if f.part[0].apart:
+        bring_apart(t, &f.source, f.part[0].pixel, image, 0, 1, 0, 1, image)
+    elif not f.source.in_place:
         bring(t, &f.source, image, 0, 1, 0, 1, image)
     if f.fill:
         memset(<real *>f.source.dst + image * size, 0, size * sizeof(real))
@@ -367,7 +404,7 @@ cdef void panel_task(real t, Few *f, i64 panel, i64 slot) noexcept nogil:
         for k in range(f.parts):
             v = &f.part[k].d.v
             band_rows(
-                t, &f.part[k], band + ((v.y_low - s.y_low) * s.pitch + v.x_low - s.x_low) * s.channels,
+                t, &f.part[k], band + ((v.y_low - s.y_low) * s.pitch + v.x_low - s.x_low) * f.part[k].pixel,
                 <real *>v.dst + v.dst_first + image * v.dst_image + panel * nr, v.rows, v.columns, n,
                 <const real *>wp + f.part[k].d.first_tap * v.depth * nr, &e,
             )
@@ -411,6 +448,7 @@ cdef bint see_few(Few *f, const i64 *p, bint double_precision, bint backward_inp
     cdef Gather *s = &f.source
     cdef Gather *v
     cdef i64 number, read, k
+    cdef bint apart
     memset(f, 0, sizeof(Few))
     open_pass(&d.d, sizeof(Direct), double_precision, p, tables)
     if p[GROUPS] > 1 or backward_input and p[SH] * p[SW] > PARTS:
@@ -431,7 +469,7 @@ cdef bint see_few(Few *f, const i64 *p, bint double_precision, bint backward_inp
     if f.parts == 0:
         return False
     v = &f.part[0].d.v
-    if f.parts == 1:
+    if f.parts == 1 and not crowded(v, d.d.item, True):
         see_source(v)               # perhaps one long row
     s[0] = v[0]
     f.panel_bytes = aligned(d.d.filter * v.depth * LM_NV * LM_VB)
@@ -445,12 +483,18 @@ cdef bint see_few(Few *f, const i64 *p, bint double_precision, bint backward_inp
         s.x_high = max(s.x_high, (v.columns - 1) * v.sx + v.x_high)
     s.rows = s.columns = s.sy = s.sx = s.band_rows = s.band_columns = 1
     s.in_place = s.y_low >= 0 and s.x_low >= 0 and s.y_high < s.height and s.x_high < s.width
+    apart = crowded(&f.part[0].d.v, d.d.item, s.in_place)
+    s.in_place = s.in_place and not apart
     if s.in_place:
         s.y_low = s.x_low = 0
     set_bands(s, d.d.item)
+    if apart:
+        s.band_bytes = aligned(source_rows(s, 1) * s.pitch * odd_lines(s.channels, d.d.item) * d.d.item)
     for k in range(f.parts):
         v = &f.part[k].d.v
         v.pitch = s.pitch
+        f.part[k].apart = apart
+        f.part[k].pixel = odd_lines(v.channels, d.d.item) if apart else v.channels
         f.part[k].mr = ceil_div(v.columns, ceil_div(v.columns, LM_MR))
         see_runs(&f.part[k])
     read = s.mb * (s.y_high - s.y_low + 1) * (s.x_high - s.x_low + 1) * s.channels * d.d.item

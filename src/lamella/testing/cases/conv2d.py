@@ -136,6 +136,8 @@ ROW = Row(
         _case(3, 1, 31, 17, 7, (3, 5), activation="relu"),
         _case(1, 3, 7, 6, 40, (3, 5), padding=(1, 6), bias=False),
         _case(1, 515, 3, 5, 29, (1, 1), (2, 2), (1, 0), activation="tanh"),
+        _case(2, 1024, 3, 5, 260, (1, 1), activation="relu"),
+        _case(2, 256, 7, 5, 20, (3, 3), (2, 2), (1, 1)),
     ],
     _make,
     lambda p, pass_: pass_ != "forward" or p.activation in ("none", "relu"),
