@@ -711,7 +711,7 @@ cdef i64 weights_bytes(Winograd *d) noexcept nogil:
 cdef void blocks(Winograd *d) noexcept nogil:
     """Cut the work of forward and backward_input."""
     cdef i64 nr = LM_NV * LM_VB // d.item
-    cdef i64 most
+    cdef i64 most, units
     d.slice = d.depth
     d.stationary = weights_bytes(d) > STREAM or d.panels > 1 and d.tiles < (8 if d.panels >= 4 else 4) * LM_MR
     if d.stationary:
@@ -724,7 +724,8 @@ cdef void blocks(Winograd *d) noexcept nogil:
             d.slice = ceil_div(d.depth, ceil_div(d.depth, SLICE if d.bytes > 4 << 20 else SLICE // 2))
     else:
         most = BLOCK // (AA * d.pitch * d.item)
-        most = max(<i64>1, min(most // LM_MR * LM_MR if most > LM_MR else most, ceil_div(d.tiles, UNITS)))
+        units = max(<i64>1, min(<i64>UNITS, d.tiles // (LM_MR // 2)))        # U streams past every block: no fewer tiles than keep the FMA busy
+        most = max(<i64>1, min(most // LM_MR * LM_MR if most > LM_MR else most, ceil_div(d.tiles, units)))
         d.block = most
         d.plane = odd_lines(d.block * d.pitch, d.item)
     d.sums_plane = odd_lines(d.block * nr, d.item)
