@@ -10,7 +10,7 @@ Tile     mr output channels x nv pixels. A step is one register of l: mr loads o
 
 Loops    tasks: pixels, while A is packed; then blocks of output channels
          ranges of l                     A in that range stays in L2; sums of later ranges are added in out
-         tiles of mr output channels     their weights come from memory once; those of the next tile are fetched meanwhile
+         tiles of mr output channels     their weights come from memory once; those of the next tile are fetched meanwhile, step by step
          2 pixels
 Edges    the last step of w is masked; tiles have exactly the rows they need
 Cost     2 * mb * oc * oh * ow * ic / groups * kh * kw flops; per tile and range about three instructions for every output; a copy of w and A each.
@@ -28,7 +28,7 @@ from lamella.kernels._common.simd cimport (
 from lamella.kernels._common.tile cimport BIAS_COLUMN, Epilogue, finish_block, plain
 from lamella.kernels._common.transpose cimport square, sum_lanes
 from lamella.kernels._common.types cimport i64, real
-from lamella.kernels.conv2d.gather cimport KH, KW, UNITS, Gather, aligned, ceil_div, epilogue, forward_gather
+from lamella.kernels.conv2d.gather cimport KH, KW, UNITS, Gather, aligned, ceil_div, epilogue, fetch, forward_gather
 
 cnp.import_array()
 
@@ -61,8 +61,11 @@ cdef inline void add_lanes(real t, int mr, vec *acc, real *sums) noexcept nogil:
         v_store(sums + 2 * lanes(t), sum_lanes(t, acc + 2 * lanes(t)))
 
 
-cdef inline void dots(real t, int mr, int nv, i64 steps, const real *w, const real *a, i64 pitch, real *sums) noexcept nogil:
-    """sums[j * ROW + i] of channel i and pixel j."""
+cdef inline void dots(
+    real t, int mr, int nv, i64 steps, const real *w, const real *a, i64 pitch, const real *one, const real *two, real *sums,
+) noexcept nogil:
+    """sums[j * ROW + i] of channel i and pixel j. What lies at `one` and `two` is fetched into L2, a register a step: all at once, it would fill the
+    queues that the tile's own loads pass."""
     cdef vec acc[ROW]               # registers: indexed by constants alone
     cdef vec other[ROW]             # of the second pixel
     cdef vec s, x, y
@@ -79,6 +82,8 @@ cdef inline void dots(real t, int mr, int nv, i64 steps, const real *w, const re
         if nv == 2:
             y = v_load(a + pitch)
             v_prefetch(a + 3 * pitch)
+        v_prefetch_l2(one)
+        v_prefetch_l2(two)
         for i in range(mr):
             s = v_pin(v_load(w + i * lanes(t)))
             acc[i] = v_fma(t, s, x, acc[i])
@@ -86,6 +91,8 @@ cdef inline void dots(real t, int mr, int nv, i64 steps, const real *w, const re
                 other[i] = v_fma(t, s, y, other[i])
         w += mr * lanes(t)
         a += lanes(t)
+        one += lanes(t)
+        two += lanes(t)
     for i in range(mr, ROW):
         acc[i] = v_zero()
         other[i] = v_zero()
@@ -95,27 +102,28 @@ cdef inline void dots(real t, int mr, int nv, i64 steps, const real *w, const re
 
 
 cdef extern from "tile.h" nogil:
-    ctypedef void (*dots_f32)(float, int, int, i64, const float *, const float *, i64, float *) noexcept
-    ctypedef void (*dots_f64)(double, int, int, i64, const double *, const double *, i64, double *) noexcept
-    void rows_f32 "lm_switch_rows"(dots_f32, float, i64, int, i64, const float *, const float *, i64, float *) noexcept
-    void rows_f64 "lm_switch_rows"(dots_f64, double, i64, int, i64, const double *, const double *, i64, double *) noexcept
+    ctypedef void (*dots_f32)(float, int, int, i64, const float *, const float *, i64, const float *, const float *, float *) noexcept
+    ctypedef void (*dots_f64)(double, int, int, i64, const double *, const double *, i64, const double *, const double *, double *) noexcept
+    void rows_f32 "lm_switch_rows"(dots_f32, float, i64, int, i64, const float *, const float *, i64, const float *, const float *, float *) noexcept
+    void rows_f64 "lm_switch_rows"(dots_f64, double, i64, int, i64, const double *, const double *, i64, const double *, const double *, double *) noexcept
 
 
 cdef void pixels_tile(
-    real t, i64 mr, i64 pixels, i64 steps, const real *w, const real *a, i64 pitch, real *c, i64 ldc, const Epilogue *e,
+    real t, i64 mr, i64 pixels, i64 steps, const real *w, const real *a, i64 pitch, const real *one, const real *two,
+    real *c, i64 ldc, const Epilogue *e,
 ) noexcept nogil:
     """mr output channels of one or PIXELS pixels."""
     cdef real sums[PIXELS * ROW]
     if real is float:
         if pixels == PIXELS:
-            rows_f32(dots[float], t, mr, PIXELS, steps, w, a, pitch, sums)
+            rows_f32(dots[float], t, mr, PIXELS, steps, w, a, pitch, one, two, sums)
         else:
-            rows_f32(dots[float], t, mr, 1, steps, w, a, pitch, sums)
+            rows_f32(dots[float], t, mr, 1, steps, w, a, pitch, one, two, sums)
     else:
         if pixels == PIXELS:
-            rows_f64(dots[double], t, mr, PIXELS, steps, w, a, pitch, sums)
+            rows_f64(dots[double], t, mr, PIXELS, steps, w, a, pitch, one, two, sums)
         else:
-            rows_f64(dots[double], t, mr, 1, steps, w, a, pitch, sums)
+            rows_f64(dots[double], t, mr, 1, steps, w, a, pitch, one, two, sums)
     finish_block(t, sums, ROW, pixels, mr, c, ldc, e)
 
 
@@ -174,8 +182,10 @@ cdef void block_task(real t, Dots *d, i64 task, i64 slot) noexcept nogil:
     cdef const real *w = <const real *>v.w + group * v.w_group
     cdef const real *a = <const real *>d.a + group * d.pixels * d.pitch
     cdef real *wb = <real *>(d.work + slot * d.work_bytes)
-    cdef i64 part, tile, l0, count, steps, channel, mr, pixel, fetched, ahead, lines, s
-    cdef const real *coming
+    cdef i64 part, tile, l0, count, steps, channel, mr, pixel, rows, fetched, ahead
+    cdef const real *coming         # the weights of the next tile
+    cdef const real *one
+    cdef const real *two
     cdef real *c
     cdef Epilogue e
     for part in range(d.ranges):
@@ -187,8 +197,8 @@ cdef void block_task(real t, Dots *d, i64 task, i64 slot) noexcept nogil:
             channel = group * v.n + tile * d.mr
             copy_weights(t, w + tile * d.mr * v.k + l0, v.k, mr, count, wb)
             coming = w + (tile + 1) * d.mr * v.k + l0 if tile + 1 < last else w + first * d.mr * v.k + l0 + d.span
-            lines = mr * steps if tile + 1 < last or part + 1 < d.ranges else 0
-            fetched = s = 0
+            rows = mr if tile + 1 < last or part + 1 < d.ranges else 0
+            fetched = 0
             e = plain()
             if part + 1 == d.ranges:
                 e = d.e
@@ -197,20 +207,18 @@ cdef void block_task(real t, Dots *d, i64 task, i64 slot) noexcept nogil:
             e.beta = 1 if part else 0
             pixel = 0
             while pixel < d.pixels:
-                ahead = (pixel + PIXELS) * lines // d.pixels
-                while fetched < min(ahead, lines):
-                    v_prefetch_l2(coming + s * lanes(t))
-                    fetched += 1
-                    s += 1
-                    if s == steps:
-                        s = 0
-                        coming += v.k
+                ahead = min((pixel + PIXELS) * rows // d.pixels, rows)
+                one = coming + fetched * v.k if ahead > fetched else wb
+                two = coming + (fetched + 1) * v.k if ahead > fetched + 1 else wb
+                if ahead > fetched + 2:
+                    fetch(<const char *>(coming + (fetched + 2) * v.k), ahead - fetched - 2, v.k * sizeof(real), steps * LM_VB)
+                fetched = ahead
                 c = <real *>v.dst + pixel * v.dst_column + channel
                 if pixel + PIXELS <= d.pixels:
-                    pixels_tile(t, mr, PIXELS, steps, wb, a + pixel * d.pitch + l0, d.pitch, c, v.dst_column, &e)
+                    pixels_tile(t, mr, PIXELS, steps, wb, a + pixel * d.pitch + l0, d.pitch, one, two, c, v.dst_column, &e)
                     pixel += PIXELS
                 else:
-                    pixels_tile(t, mr, 1, steps, wb, a + pixel * d.pitch + l0, d.pitch, c, v.dst_column, &e)
+                    pixels_tile(t, mr, 1, steps, wb, a + pixel * d.pitch + l0, d.pitch, one, two, c, v.dst_column, &e)
                     pixel += 1
 
 
