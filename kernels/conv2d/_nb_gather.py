@@ -224,19 +224,24 @@ def copying(dtype):
     v, item, width = simd(dtype), dtype.itemsize, lanes(dtype)
 
     @inline
+    def clear(dst, n):
+        whole = n // width * width
+        for l in range(0, whole, width):
+            v.store(dst + l * item, v.zero())
+        if n > whole:
+            v.store_n(dst + whole * item, n - whole, v.zero())
+
+    @inline
     def copy(dst, before, src, n, behind):
         """dst[:before + n + behind] = 0 .., src[:n], 0 .."""
-        for l in range(0, before, width):
-            v.store_n(dst + l * item, min(before - l, width), v.zero())
+        clear(dst, before)
         dst += before * item
         whole = n // width * width
         for l in range(0, whole, width):
             v.store(dst + l * item, v.load(src + l * item))
         if n > whole:
             v.store_n(dst + whole * item, n - whole, v.load_n(src + whole * item, n - whole))
-        dst += n * item
-        for l in range(0, behind, width):
-            v.store_n(dst + l * item, min(behind - l, width), v.zero())
+        clear(dst + n * item, behind)
 
     return copy
 
