@@ -636,7 +636,7 @@ class Plan:
         """Cut the work of forward and backward_input; the bytes of U, or of V, where U is large."""
         nr, item, products = self.nr, self.item, self.products
         weights = self.panels * products * odd_lines(self.depth * nr, item) * item
-        self.stationary = weights > STREAM or (self.panels >= 4 and self.tiles < 8 * MR)
+        self.stationary = weights > STREAM or (self.panels > 1 and self.tiles < (8 if self.panels >= 4 else 4) * MR)
         if self.stationary:
             self.span = max(MR, min(self.tiles, min(SPAN, self.p.bytes) // (products * self.pitch * item)))
             self.span = ceil_div(self.tiles, ceil_div(self.tiles, self.span))
@@ -646,8 +646,9 @@ class Plan:
                 self.slice = ceil_div(self.depth, ceil_div(self.depth, SLICE if self.p.bytes > 4 << 20 else SLICE // 2))
         else:
             most = BLOCK // (products * self.pitch * item)
+            units = max(1, min(UNITS, self.tiles // (MR // 2)))  # U streams past every block: no fewer tiles than keep the FMA busy
             self.span = self.tiles
-            self.block = max(1, min(most // MR * MR if most > MR else most, ceil_div(self.tiles, UNITS)))
+            self.block = max(1, min(most // MR * MR if most > MR else most, ceil_div(self.tiles, units)))
             self.plane = odd_lines(self.block * self.pitch, item)
             self.transformed = weights
         self.sums_plane, self.u_plane = odd_lines(self.block * nr, item), odd_lines(self.slice * nr, item)
