@@ -141,8 +141,8 @@ def few_channels(p: Conv2dProblem) -> bool:
 def conv2d_lanes(pass_: str, p: Conv2dProblem, isa: str) -> float:
     """Lanes are full whatever the channels: with images, but for the last few; those are computed pixel by pixel, wide apart.
 
-    Every value of source and result is transposed (what it costs to write them, every way pays). backward_weight reads its sums
-    anew for every band, and adds up lanes in the end.
+    Every value of source and result is transposed. Results of many channels are written far apart, image by image; those of few cost every way the same.
+    backward_weight reads its sums anew for every band, and adds up lanes in the end.
     """
     rows, columns, depth, channels = _grid(pass_, p)
     lanes = TILES[isa][2] // p.dtype.itemsize
@@ -154,7 +154,7 @@ def conv2d_lanes(pass_: str, p: Conv2dProblem, isa: str) -> float:
     cycles = alone * (share * 0.72 + (1 - share) * 1.2 * gap) * fma + (share * 0.15 + (1 - share) * 1.5) * moved + 4 * depth * channels
     if pass_ == "backward_weight":
         return cycles + 0.5 * fma + 16 * depth * channels
-    return cycles
+    return cycles + (0.5 * rows * columns * channels if channels > 16 else 0.0)
 
 
 def single_channel(p: Conv2dProblem) -> bool:
