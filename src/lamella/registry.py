@@ -87,7 +87,9 @@ def rows(*names: str) -> list[Implementation]:
 
 
 OPERATIONS: dict[str, Operation] = {
-    "gemm": Operation({"forward": "a b bias c | out"}, rows("cy_packed", "nb_packed", "ref")),
+    "gemm": Operation(
+        {"forward": "a b bias c | out", "backward_bias": "g | db"}, rows("cy_packed", "cy_sums", "nb_packed", "nb_sums", "ref")
+    ),
     "batchnorm": Operation(
         {
             "forward_train": "x weight bias residual | out mean var",

@@ -44,3 +44,7 @@ class GemmProblem(Problem):
         self.batch = batch
         self.flops = 2 * m * n * k * math.prod(batch)
         self.bytes = (m * k + k * n + m * n) * self.dtype.itemsize * math.prod(batch)
+
+    def has(self, pass_: str) -> bool:
+        """Sums along rows and over batches are nobody's wish."""
+        return pass_ == "forward" or (self.bias == "column" and not self.batch)

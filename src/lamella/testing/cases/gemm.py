@@ -17,6 +17,9 @@ def _matrices(p: GemmProblem, rows: int, columns: int, transposed: bool, rng: np
 
 
 def _gemm_make(p: GemmProblem, pass_: str, rng: np.random.Generator, integers: bool) -> tuple[list[np.ndarray | None], Arrays]:
+    if pass_ == "backward_bias":
+        wide = values(rng, (p.m, p.n + p.n % 3), p.dtype, integers)  # rows apart from each other, too
+        return [wide[:, : p.n]], [np.empty(p.n, p.dtype)]
     transposes = (p.m + 2 * p.n + p.k) % 4  # all four combinations occur over the sizes
     a = _matrices(p, p.m, p.k, bool(transposes & 1), rng, integers)
     b = _matrices(p, p.k, p.n, bool(transposes & 2), rng, integers)
@@ -26,6 +29,8 @@ def _gemm_make(p: GemmProblem, pass_: str, rng: np.random.Generator, integers: b
 
 
 def _gemm_bound(p: GemmProblem, pass_: str, inputs: list[Any], expected: Arrays) -> list[Any]:
+    if pass_ == "backward_bias":
+        return [summed(p.m, np.abs(inputs[0]).sum(axis=0) + 1e-30)]
     a, b, bias, c = inputs
     magnitude = abs(p.alpha) * (np.abs(a) @ np.abs(b)) + 1e-30
     if c is not None:
@@ -69,6 +74,11 @@ ROW = Row(
         (2, 33, 19, DTYPE, 1.0, 0.0, "row", "none", 0.0, (2, 3)),
         (5, 6, 70, DTYPE, 1.0, 0.0, "none", "none", 0.0, (3, 1, 2)),
         (5, 6, 7, DTYPE, 1.0, 0.0, "none", "none", 0.0, (0, 2)),
+    ]
+    # sums of columns: one chunk of rows and several, whole and odd registers and blocks
+    + [
+        (m, n, 1, DTYPE, 1.0, 0.0, "column", "none")
+        for m, n in [(1, 1), (0, 5), (3, 0), (64, 10), (17, 64), (255, 31), (256, 33), (257, 120), (1030, 1100), (5, 2111), (70000, 3)]
     ],
     _gemm_make,
     lambda p, pass_: p.activation in ("none", "relu", "leaky_relu"),
@@ -85,5 +95,6 @@ ROW = Row(
             (64, 50176, 147),
             (128, 10, 1024),
         ]
-    },  # fmt: skip
+    }
+    | {f"bias {m}x{n}": (m, n, 1, DTYPE, 1.0, 0.0, "column") for m, n in [(64, 120), (128, 1000), (8192, 512)]},  # fmt: skip
 )
