@@ -28,7 +28,7 @@ def product(a: np.ndarray, b: np.ndarray, bias: np.ndarray | None = None, alpha:
     return out
 
 
-def _column_sums(g: np.ndarray) -> np.ndarray:
+def column_sums(g: np.ndarray) -> np.ndarray:
     """The gradient of a bias per column; whatever else was in the product plays no part."""
     m, n = g.shape
     p = GemmProblem.of(m, n, 1, g.dtype, 1.0, 0.0, "column")
@@ -75,7 +75,7 @@ def _linear_backward(saved: Any, g: np.ndarray, needs: tuple[bool, ...]) -> tupl
     return (
         dx if dx is None or x.ndim == 2 else dx.reshape(x.shape),
         product(g2.T, rows) if needs[1] else None,
-        _column_sums(g2) if needs[2] else None,
+        column_sums(g2) if needs[2] else None,
     )
 
 
@@ -249,7 +249,7 @@ def _gemm_backward(saved: Any, g: np.ndarray, needs: tuple[bool, ...]) -> tuple[
     if needs[2]:
         dc = g * g.dtype.type(beta)
     if needs[3]:
-        dbias = _column_sums(g) if p.bias == "column" else g.sum(1, keepdims=True)
+        dbias = column_sums(g) if p.bias == "column" else g.sum(1, keepdims=True)
     return da, db, dc, dbias
 
 

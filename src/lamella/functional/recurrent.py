@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from lamella.functional.dropout import dropout as _dropout
-from lamella.functional.linear import product
+from lamella.functional.linear import column_sums, product
 from lamella.functional.shape import cat, getitem, permute, reshape, stack
 from lamella.layout import operand, same_dtype
 from lamella.memory import empty
@@ -72,20 +72,6 @@ def _multiply(a: np.ndarray, b: np.ndarray, out: np.ndarray, add: bool) -> None:
     """out = a @ b, or out += a @ b."""
     p = GemmProblem.of(len(a), b.shape[1], len(b), a.dtype, 1.0, 1.0 if add else 0.0)
     select("gemm", "forward", p)(p, a, b, None, out if add else None, out)
-
-
-@lru_cache(64)
-def _ones(rows: int, dtype: np.dtype) -> np.ndarray:
-    return np.ones((1, rows), dtype)
-
-
-def _input_weight_gradient(da: np.ndarray, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """da.T @ x, and the sums of da over its rows: a column of ones beside x costs less than reading da again."""
-    rows, features = x.shape
-    beside = np.empty((rows, features + 1), x.dtype)
-    beside[:, :features], beside[:, features] = x, 1
-    both = product(da.T, beside)
-    return np.ascontiguousarray(both[:, :features]), both[:, features]
 
 
 def _expect(name: str, what: str, x: np.ndarray, shape: tuple[int, ...], why: str) -> None:
@@ -217,12 +203,12 @@ def _layer_backward(saved: Any, g: np.ndarray, needs: tuple[bool, ...]) -> tuple
         if dx is not None:
             _multiply(da, w_ih, dx, d > 0)
         need = needs[3 + 4 * d : 7 + 4 * d]
-        dw, sums = _input_weight_gradient(da, x) if need[0] or need[2] or need[3] else (None, None)
-        found.append(dw if need[0] else None)
+        sums = column_sums(da) if need[2] or need[3] else None
+        found.append(product(da.T, x) if need[0] else None)
         found.append(_hidden_weight_gradient(p, layout, given, da, dkept, out, kept, h0[d]) if need[1] else None)
         found.append(sums if need[2] else None)
         if need[3] and dkept is not None:
-            sums = np.concatenate([sums[: 2 * p.hidden], product(_ones(rows, x.dtype), dkept)[0]])  # type: ignore[index]
+            sums = np.concatenate([sums[: 2 * p.hidden], column_sums(dkept)])  # type: ignore[index]
         # both biases may have these sums for their gradient, but not one array, which either may change
         found.append(np.array(sums) if need[3] else None)
     if dx is not None:
