@@ -19,8 +19,9 @@ BLOCKS   A task is a block of C. Inside, from the outside in:
          everything, if it is small) that fall into different sets of L1, B with rows that fall into different sets of L2. Otherwise
          A is copied as it stands, with a stride of an odd number of cache lines, and B goes into strips, zero-padded to whole ones:
              bp[j / nr][l][j % nr]
-         If more than two blocks of A use them, all threads first pack the strips of a panel together (for one pass over k, up to PANEL bytes,
-         along the rows of B), then a task is one block of A, copied once, against all of them. Otherwise a task packs for itself, a few
+         If more than two blocks of A use them, they are packed panel by panel (for one pass over k, up to PANEL bytes, along the rows of B).
+         Where A is copied, all threads first pack a panel together, then a task is one block of A, copied once, against all of them. Where
+         it is not, a thread has a run of columns, whose strips it packs and no other reads. Otherwise a task packs for itself, a few
          strips at a time if one block uses them. A B with contiguous columns is transposed in registers on the way (_common/transpose.h).
          Passes are deep and blocks of A low: every pass reads and writes C, whose rows come from afar at the start of each tile, while
          strips arrive in time, and each is used by all panels of a block.
@@ -35,8 +36,9 @@ TURNED   Columns that leave the last register nearly empty, 49 of them for examp
 Edges    an odd strip is padded; the last rows make lower tiles, all tiles of a block of equal height, because fewer than eight
          accumulators wait for each other; stores are masked.
 Threads  each element of C is summed in one order, however C is cut into tasks, so bits do not depend on threads. Where a panel is packed
-         together, threads wait for each other twice per pass, and B is packed once. Elsewhere a task packs for itself, and `grid` keeps
-         tasks large: what is packed is packed once per row of tasks, and A is copied once per column of tasks.
+         together, threads wait for each other twice per pass, B is packed once, and its lines change sides, which costs where cores share
+         no cache. Elsewhere a task packs for itself, and `grid` keeps tasks large: what is packed is packed once per row of tasks, and A is
+         copied once per column of tasks.
 Cost     2 m n k flops; a tile of depth kc takes kc * mr * nr / lanes / 2 cycles where two FMA start per cycle, and a few per cent more for
          its start and end. Powers of two as row strides cost most: both operands are copied.
 After    Goto and van de Geijn, ACM TOMS 34(3), 2008; Van Zee and van de Geijn (BLIS), ACM TOMS 41(3), 2015. Operands in place, as in
@@ -105,6 +107,7 @@ cdef struct Context:
     i64 first, last
     i64 j0, j1
     char *shared
+    bint together       # the shared strips are packed before; or else by the task that uses them
 
 
 # One matrix of the batch, moved to the block of a task, rows i0 to i1 and columns j0 to j1.
@@ -306,6 +309,7 @@ cdef void block_task(real t, Context *c, i64 task, i64 slot) noexcept nogil:
                 bp = <real *>c.shared + (x.j0 - c.j0) // nr * step
             elif c.pack_b or run == 0:
                 run = columns - j if blocks > 1 else min(nr * strips_at_a_time(kc, nr, sizeof(real)), columns - j)
+            if not c.together and (c.pack_b or run < nr):
                 pack_b(t, b, c.brs, c.bcs, kc, run, bp)
             i = 0
             while i < rows:
@@ -657,13 +661,20 @@ cdef inline i64 crowd(i64 stride) noexcept nogil:
 
 
 cdef void share(Context *c, i64 threads) noexcept nogil:
-    """Tasks that share strips: blocks of A, each copied once, unless there are more threads than blocks."""
+    """Tasks of a panel: if A is not copied, runs of columns, provided that threads find about as many; otherwise blocks of A, each copied once,
+    unless there are more threads than blocks."""
+    cdef i64 strips = panel_strips(c.n, c.k, c.item)
+    c.together = c.copy_a or 16 * (ceil_div(strips, threads) * threads - strips) > strips
+    if not c.together:
+        c.row_tasks = 1
+        c.column_tasks = threads
+        return
     c.row_tasks = ceil_div(ceil_div(c.m, LM_MR), MC // LM_MR)
     c.column_tasks = 1
     if threads <= c.row_tasks:
         c.row_tasks = ceil_div(c.row_tasks, threads) * threads
     else:
-        c.column_tasks = min(panel_strips(c.n, c.k, c.item), ceil_div(2 * threads, c.row_tasks))
+        c.column_tasks = min(strips, ceil_div(2 * threads, c.row_tasks))
 
 
 cdef void plan(Context *c, i64 batch) noexcept nogil:
@@ -689,12 +700,13 @@ cdef void plan(Context *c, i64 batch) noexcept nogil:
         c.column_tasks = ceil_div(ceil_div(c.n, nr), RANK_COLUMNS // nr)
     elif turns(c.n, c.k, c.item) and c.bcs == 1 and (c.acs == 1 or c.ars == 1) and c.m >= TURN * nr:
         c.way = TURNED
+        c.column_tasks = 1
     else:
         c.way = BLOCKS
         c.a_elements = a_elements(c.m, c.k, 1 if shares(c.m, batch) else c.row_tasks)
         # powers of two send all rows of a strip into few sets of L2
         c.pack_b = c.bcs != 1 or c.m > 2 * LM_MR and c.k * c.n * c.item > SMALL and step & -step > 1024
-        c.copy_a = not (c.m * c.k * c.item <= SMALL or c.acs == 1 and crowd(c.ars * c.item) <= 4)
+        c.copy_a = not (c.m * c.k * c.item <= SMALL or c.acs == 1 and crowd(c.ars * c.item) <= LM_MR // 2)
 
 
 def scratch(pass_, p):
@@ -706,7 +718,7 @@ def scratch(pass_, p):
 
 
 cdef void run_panels(Context *c, bint double_precision, double nanoseconds, i64 slots) noexcept nogil:
-    """Pass by pass over a panel of C, all threads pack its strips, then all multiply with them."""
+    """Pass by pass over a panel of C, all threads pack its strips, then all multiply with them; or tasks pack what they alone need."""
     cdef i64 nr = LM_NV * LM_VB // c.item
     cdef i64 strips = ceil_div(c.n, nr)
     cdef i64 panels = ceil_div(strips, panel_strips(c.n, c.k, c.item))
@@ -718,10 +730,11 @@ cdef void run_panels(Context *c, bint double_precision, double nanoseconds, i64 
         for pass_ in range(c.passes):
             c.first = pass_
             c.last = pass_ + 1
-            parallel_for(
-                pack_f64 if double_precision else pack_f32, c, ceil_div(ceil_div(c.j1 - c.j0, nr), PACK),
-                c.k // c.passes * (c.j1 - c.j0) * c.item / RATE, slots,
-            )
+            if c.together:
+                parallel_for(
+                    pack_f64 if double_precision else pack_f32, c, ceil_div(ceil_div(c.j1 - c.j0, nr), PACK),
+                    c.k // c.passes * (c.j1 - c.j0) * c.item / RATE, slots,
+                )
             parallel_for(task_f64 if double_precision else task_f32, c, c.row_tasks * c.column_tasks, nanoseconds, slots)
 
 
@@ -784,6 +797,7 @@ def forward(p, cnp.ndarray a, cnp.ndarray b, bias, c, cnp.ndarray out, cnp.ndarr
     cdef double nanoseconds = 2.0 * batch * x.m * x.n * x.k / rate
     with nogil:
         plan(&x, batch)
+        x.together = False
         x.first = 0
         x.last = x.passes
         x.j0 = 0
