@@ -6,8 +6,8 @@ Shapes   a (.., m, k)  b (.., k, n)  c, out (.., m, n)  bias (n,) or (m,); leadi
 Storage  as cy_packed: a, b of any strides; c and out with unit column stride
 Tile     mr x nr (_common/nb_tile.py), of exactly the rows and registers there are; it adds what stands in `out`, c, or the bias of the columns
 
-Loops    BLOCKS, RANK and DOT, as in cy_packed, where the reasons stand; the sums of the last two are _nb_registers'. A program holds for one problem
-         and one set of strides, so `_plan` chooses once.
+Loops    BLOCKS, RANK, DOT and TURNED, as in cy_packed, where the reasons stand; the sums of RANK and DOT are _nb_registers'. A program holds for
+         one problem and one set of strides, so `_plan` chooses once.
 Edges    an odd strip is padded; the last rows make lower tiles; stores are masked.
 After    the last pass, `finish` adds the biases that no tile could add and applies the activation, a strip of a block at a time, in L1.
          alpha is multiplied into the copy of A; a beta other than 0 and 1 into out, before the first tiles add to it.
@@ -29,6 +29,7 @@ RANK_ROWS, DOT_ROWS, DOT_DEPTH, DOT_BLOCK = 4, 8, 64, 32768
 STRIPS = 131072  # bytes of the strips packed at a time, if one block of A uses them
 SMALL = 32768  # bytes of an operand that stays in L1 as it is
 PANEL, PACK = 8388608, 8  # bytes of shared strips, strips of a task that packs
+TURN = 4  # strips of a run of rows, where roles are exchanged
 RATE, PACK_RATE = {4: 120.0, 8: 60.0}, 16  # flops per ns of one thread and bytes per ns of one that packs, for the pool's estimate
 NONE, COLUMN, ROW = 0, 1, 2  # bias
 RELU, LEAKY_RELU, SIGMOID, TANH = 1, 2, 3, 4
@@ -36,8 +37,8 @@ RELU, LEAKY_RELU, SIGMOID, TANH = 1, 2, 3, 4
 # words of the context
 (
     M, N, K, A, ARS, ACS, B, BRS, BCS, OUT, LDC, C, LDCC, BIAS, BIAS_KIND, ACT, AXES, AXIS_TABLE, ROW_TASKS, COLUMN_TASKS, PASSES, COPY_A, PACK_B,
-    OWN, OWN_BYTES, A_BYTES, TILES, ZERO, FIRST, LAST, J0, J1, SHARED, ALPHA, BETA, SLOPE,
-) = range(36)  # fmt: skip
+    OWN, OWN_BYTES, A_BYTES, TILES, ZERO, FIRST, LAST, J0, J1, SHARED, TOGETHER, ALPHA, BETA, SLOPE,
+) = range(37)  # fmt: skip
 
 _ZERO = np.zeros(1, np.int64)
 
@@ -233,7 +234,7 @@ def block_task(dtype):
                     v.store_n(out + (i * ldc + j) * item, n, v.load_n(old + (i * ldo + j) * item, n) * real(beta))
             old, ldo = out, ldc
         added = kind == COLUMN and beta == 0.0  # by the first tiles
-        shared = c[SHARED] != 0
+        shared, together = c[SHARED] != 0, c[TOGETHER] != 0
         after = c[ACT] != 0 or (kind != NONE and not added)
         for pass_ in range(c[FIRST], c[LAST]):
             pc = c[K] * pass_ // c[PASSES]
@@ -256,8 +257,8 @@ def block_task(dtype):
                     else:
                         run = min(run, nr * max(1, STRIPS // (max(depth, 1) * line)))
                         ahead, reach, ahead_step = source + run * item, run, (brs * item if bcs == 1 else 0)
-                    if not shared:
-                        pack_b(source, brs, bcs, depth, run, bp)
+                    if not together:
+                        pack_b(source, brs, bcs, depth, run, b)
                 for i in range(0, rows, mc):
                     high = min(mc, rows - i)
                     a, ars, acs = x + ((i0 + i) * c[ARS] + pc * c[ACS]) * item, c[ARS], c[ACS]
@@ -392,6 +393,47 @@ def dots_task(dtype):
     return dots
 
 
+@cache
+def turned_task(dtype):
+    """C^T = B^T A^T: rows of A, transposed, fill the registers. A run of rows passes over k, and its sums are turned back at the end."""
+    item, count, real = dtype.itemsize, lanes(dtype), dtype.type
+    nr = NV * count
+    line, run = nr * item, TURN * nr
+    locate, pack_b, transpose, finish = locating(dtype, nr), packing_b(dtype), transposing(dtype), finishing(dtype)
+
+    @task
+    def turned(ctx, task, slot):
+        c, f = ints(ctx), doubles(ctx)
+        a, b, old, out, i0, i1, _, _ = locate(c, task)
+        n, k, ars, acs, brs = c[N], c[K], c[ARS], c[ACS], c[BRS]
+        bp = c[OWN] + slot * c[OWN_BYTES]  # strips of A
+        sums = bp + c[A_BYTES]
+        block = sums + n * run * item
+        ld = ceil_div(n, count) * count
+        old, ldo = (out, c[LDC]) if old == 0 else (old, c[LDCC])
+        height = ceil_div(n, ceil_div(n, MR))
+        for i in range(i0, i1, run):
+            rows = min(run, i1 - i)
+            for pass_ in range(c[PASSES]):
+                pc = k * pass_ // c[PASSES]
+                depth = k * (pass_ + 1) // c[PASSES] - pc
+                pack_b(a + (i * ars + pc * acs) * item, acs, ars, depth, rows, bp)
+                for strip in range(ceil_div(rows, nr)):
+                    for j in range(0, n, height):
+                        to = sums + (j * run + strip * nr) * item
+                        call_ahead(
+                            word(c[TILES] + 8 * min(height, n - j)), 1, c[ZERO], c[ZERO], depth, b + (pc * brs + j) * item, 1, brs,
+                            bp + strip * rows_of(depth) * line, nr, nr, to, run, to if pass_ > 0 else 0, run, bp, 0,
+                        )  # fmt: skip
+            transpose(sums, run * item, block, ld * item, n, rows)
+            finish(
+                c, f[SLOPE], real(f[ALPHA]), f[BETA], c[BIAS_KIND], block, ld, i, rows, 0, n,
+                old + i * ldo * item, ldo, out + i * c[LDC] * item,
+            )  # fmt: skip
+
+    return turned
+
+
 # Sizes; what is chosen by them
 
 ceil, spread, odd = ceil_div.py_func, spread_of.py_func, rows_of.py_func
@@ -436,6 +478,12 @@ def _shared_bytes(p):
     return _panel_strips(p) * odd(_depth(p)) * NV * lanes(p.dtype) * p.dtype.itemsize if _shares(p) else 0
 
 
+def _turns(p):
+    """Whether columns leave three quarters of their last register empty, which costs more than to transpose A."""
+    w = lanes(p.dtype)
+    return w < p.n < 4 * NV * w and 4 * (-p.n % w) >= 3 * w and p.k >= DOT_DEPTH
+
+
 def _sizes(p):
     """(tasks along m, along n, bytes of a copied block of A, bytes per thread)"""
     item, nr = p.dtype.itemsize, NV * lanes(p.dtype)
@@ -451,6 +499,8 @@ def _sizes(p):
         elements = max(elements, RANK_ROWS * RANK_COLUMNS)
     if p.m <= DOT_ROWS or p.n < nr:
         elements = max(elements, DOT_ROWS * nr + min(p.n * p.k, DOT_BLOCK))
+    if _turns(p):
+        elements = max(elements, TURN * (odd(kc) * nr + p.n * nr + ceil(p.n, nr) * nr * nr))
     return row_tasks, column_tasks, a * item, ceil(elements * item, 128) * 128
 
 
@@ -459,12 +509,15 @@ def scratch(pass_, p):
     return _shared_bytes(p), _sizes(p)[3]
 
 
-def _share(p, threads):
-    """Tasks along m and n that share strips: blocks of A, each copied once, unless there are more threads than blocks."""
-    rows = ceil(ceil(p.m, MR), MC // MR)
+def _share(p, copy_a, threads):
+    """Tasks of a panel along m and n, and whether they share strips: if A is not copied, runs of columns, provided that threads find about as many;
+    otherwise blocks of A, each copied once, unless there are more threads than blocks."""
+    strips, rows = _panel_strips(p), ceil(ceil(p.m, MR), MC // MR)
+    if not copy_a and 16 * (ceil(strips, threads) * threads - strips) <= strips:
+        return 1, threads, False
     if threads <= rows:
-        return ceil(rows, threads) * threads, 1
-    return rows, min(_panel_strips(p), ceil(2 * threads, rows))
+        return ceil(rows, threads) * threads, 1, True
+    return rows, min(strips, ceil(2 * threads, rows)), True
 
 
 def _crowd(stride):
@@ -472,7 +525,15 @@ def _crowd(stride):
     return sum(i * stride % 4096 < 64 for i in range(MR))
 
 
-def _tiles(p, row_tasks):
+def _turned_tiles(p):
+    """Addresses of the tiles by height."""
+    table, height = np.zeros(MR + 1, np.int64), ceil(p.n, ceil(p.n, MR))
+    for high in {min(height, p.n - j) for j in range(0, p.n, height)}:
+        table[high] = tile_ahead_function(p.dtype, high, NV, False).address
+    return table
+
+
+def _block_tiles(p, row_tasks):
     """Addresses of the tiles by height, for whole strips and for the last one."""
     count, table = lanes(p.dtype), np.zeros((2, MR + 1), np.int64)
     panels, heights = ceil(p.m, MR), set()
@@ -503,9 +564,11 @@ def _plan(p, a_strides, b_strides):
         return dots_task(p.dtype), row_tasks, column_tasks, False, brs != item
     if p.m <= RANK_ROWS and bcs == item and p.k > 0:
         return rank_task(p.dtype, p.m), 1, ceil(ceil(p.n, nr), RANK_COLUMNS // nr), False, False
+    if _turns(p) and bcs == item and item in (ars, acs) and p.m >= TURN * nr:
+        return turned_task(p.dtype), row_tasks, 1, False, False
     # powers of two send all rows of a strip into few sets of L2
     pack_b = bcs != item or (p.m > 2 * MR and p.k * p.n * item > SMALL and brs & -brs > 1024)
-    copy_a = p.alpha != 1.0 or not (p.m * p.k * item <= SMALL or (acs == item and _crowd(ars) <= 4))
+    copy_a = p.alpha != 1.0 or not (p.m * p.k * item <= SMALL or (acs == item and _crowd(ars) <= MR // 2))
     return block_task(p.dtype), row_tasks, column_tasks, copy_a, pack_b
 
 
@@ -518,10 +581,14 @@ def forward_program(p, a_strides, b_strides, c_strides, out_strides, threads):
         return lambda *arrays: None
     work, row_tasks, column_tasks, copy_a, pack_b = _plan(p, a_strides, b_strides)
     _, _, a_bytes, own = _sizes(p)
-    common = _shared_bytes(p)
+    common, tiles, together = _shared_bytes(p), 0, False
     shared = work is block_task(p.dtype) and pack_b and common > 0
     if shared:
-        row_tasks, column_tasks = _share(p, threads)
+        row_tasks, column_tasks, together = _share(p, copy_a, threads)
+    if work is block_task(p.dtype):
+        tiles = _block_tiles(p, row_tasks)
+    elif work is turned_task(p.dtype):
+        tiles, a_bytes = _turned_tiles(p), TURN * odd(_depth(p)) * NV * lanes(p.dtype) * item
     passes = max(1, ceil(p.k, KC))
     a, b, bias, c, out, scratch = map(Argument, range(6))
     (ars, acs), (brs, bcs), ldo, ldc = (
@@ -532,8 +599,8 @@ def forward_program(p, a_strides, b_strides, c_strides, out_strides, threads):
     ).T.copy()
     words = [
         p.m, p.n, p.k, a, ars, acs, b, brs, bcs, out, ldc[0], c, ldo[0], bias, p.bias_kind, p.act, len(p.batch), axes, row_tasks, column_tasks,
-        passes, copy_a, pack_b, Argument(5, offset=common), own, a_bytes, _tiles(p, row_tasks) if work is block_task(p.dtype) else 0, _ZERO,
-        0, passes, 0, p.n, scratch if shared else 0, p.alpha, p.beta, p.slope,
+        passes, copy_a, pack_b, Argument(5, offset=common), own, a_bytes, tiles, _ZERO,
+        0, passes, 0, p.n, scratch if shared else 0, together, p.alpha, p.beta, p.slope,
     ]  # fmt: skip
     tasks = int(np.prod(p.batch)) * row_tasks * column_tasks
     time = p.flops / RATE[item]
@@ -547,8 +614,9 @@ def forward_program(p, a_strides, b_strides, c_strides, out_strides, threads):
         for number in range(passes):
             place = {FIRST: number, LAST: number + 1, J0: first * nr, J1: min(p.n, last * nr)}
             nbytes = p.k // passes * (last - first) * nr * item
-            stages.append(Stage(pack_task(p.dtype), ceil(last - first, PACK), nbytes / PACK_RATE, own, place))
-            stages.append(Stage(work, tasks, time / panels / passes, own))
+            if together:
+                stages.append(Stage(pack_task(p.dtype), ceil(last - first, PACK), nbytes / PACK_RATE, own, place))
+            stages.append(Stage(work, tasks, time / panels / passes, own, place))
     return program(words, *stages, shared=common)
 
 
