@@ -32,14 +32,15 @@ SPAN_DU = 4 << 20  # bytes of V and dM that all threads work on at a time
 SLICE = 128  # channels of src at a time, where few tiles let U be made in L2 and used up there
 MOST = 64 << 20  # bytes of transformed weights, or of sums of their gradients
 UNITS = 16  # tasks wanted at least
+WIDE_BYTES = 256  # of a pixel's channels that are transformed together, where there are several groups
 POINT = 5 / 8  # the point p of F(4x4); its powers are exact
 
 # Words of the context, named as the fields of Winograd (winograd.pxi); FIRST_TAP, TAP_STEP: the order in which w is read, in registers
 (
     SRC, DST, W, BIAS, ACT, SLOPE, MB, HEIGHT, WIDTH, DEPTH, ROWS, COLUMNS, N, TOP, LEFT, DY, DX, DOWN, ACROSS, TILES, W_IN, W_OUT, FIRST_TAP, TAP_STEP,
-    PANELS, STATIONARY, SLICE_OF_U, SPAN_OF_V, FIRST, BLOCK_OF_TILES, PITCH, PLANE, SUMS_PLANE, U_PLANE, N_PITCH, N_PLANE, HEIGHT_DU, BLOCKS_DU,
-    DW, DB, EARLIER, ZEROS, U, V, DM, LOCAL, LOCAL_BYTES, HEIGHTS, ZERO,
-) = range(49)  # fmt: skip
+    W_GROUP, WIDE, SRC_PIXEL, DST_PIXEL, NR, PANELS, STATIONARY, SLICE_OF_U, SPAN_OF_V, FIRST, BLOCK_OF_TILES, PITCH, PLANE, SUMS_PLANE, U_PLANE,
+    N_PITCH, N_PLANE, HEIGHT_DU, BLOCKS_DU, DW, DB, EARLIER, ZEROS, U, V, DM, LOCAL, LOCAL_BYTES, HEIGHTS, ZERO,
+) = range(54)  # fmt: skip
 
 _ZERO = np.zeros(1, np.int64)
 _I64 = ir.IntType(64)
@@ -219,30 +220,53 @@ def place(c, m, tile):
     return square // (down * across), square // across % down * m * dy + tile // dx % dy, square % across * m * dx + tile % dx
 
 
+@inline
+def group_of(c, panel):
+    return panel // c[PANELS]
+
+
+@inline
+def place_of(c, panel):
+    """The first channel of a panel, in its group."""
+    return panel % c[PANELS] * c[NR]
+
+
+@inline
+def channel_of(c, panel):
+    """The same in dst."""
+    return group_of(c, panel) * c[N] + place_of(c, panel)
+
+
+@inline
+def set_panels(c):
+    """Panels of the groups that are transformed together."""
+    return c[WIDE] * c[PANELS]
+
+
 @cache
 def fetching(dtype, m):
     """The function that brings the pixels of tiles into L2."""
-    item, panel_bytes = dtype.itemsize, NV * VECTOR_BYTES
+    item = dtype.itemsize
 
     @inline
-    def fetch(c, start, end, panel):
-        """Those that the tiles from start to end will write; panel < 0: those that they will read."""
-        rows, columns, n = c[ROWS], c[COLUMNS], c[N]
-        height, width, pixel = c[HEIGHT], c[WIDTH], c[DEPTH] * item
+    def fetch(c, start, end, channel, write):
+        """What the tiles from start to end will write of a panel that begins with a channel, or read of a set of groups."""
+        rows, columns, height, width = c[ROWS], c[COLUMNS], c[HEIGHT], c[WIDTH]
+        panel_bytes, set_bytes = c[NR] * item, c[WIDE] * c[DEPTH] * item
         for k in range(start, min(end, c[TILES])):
             image, y0, x0 = place(c, m, k)
             for i in range(m):
                 y = y0 + i * c[DY]
                 for j in range(m):
                     x = x0 + j * c[DX]
-                    if panel >= 0:
+                    if write:
                         if y < rows and x < columns:
-                            at = c[DST] + ((image * rows + y) * columns + x) * n * item + panel * panel_bytes
+                            at = c[DST] + (((image * rows + y) * columns + x) * c[DST_PIXEL] + channel) * item
                             for line in range(0, panel_bytes, 64):
                                 prefetch_write(at + line)
                     elif y < height and x < width:
-                        at = c[SRC] + ((image * height + y) * width + x) * pixel
-                        for line in range(0, pixel, 64):
+                        at = c[SRC] + (((image * height + y) * width + x) * c[SRC_PIXEL] + channel) * item
+                        for line in range(0, set_bytes, 64):
                             prefetch_l2(at + line)
 
     return fetch
@@ -255,27 +279,28 @@ def input_transform(dtype, m):
     fetch, table_of = fetching(dtype, m), stack(8 * (m + 2) ** 2)
 
     @inline
-    def transform_input(c, tile, count, v):
-        """v[product][tile][channel] = B^T d B for `count` tiles from `tile` on."""
+    def transform_input(c, group_set, tile, count, v):
+        """v[product][tile][channel] = B^T d B for a set of groups and `count` tiles from `tile` on."""
         table = table_of()
         at = array_i64(table)
-        height, width, depth = c[HEIGHT], c[WIDTH], c[DEPTH]
+        height, width, channels = c[HEIGHT], c[WIDTH], c[WIDE] * c[DEPTH]
+        first = group_set * channels
         plane = c[PLANE] * item
         for k in range(tile, tile + count):
-            fetch(c, k + 2, k + 3, -1)
+            fetch(c, k + 2, k + 3, first, False)
             image, y0, x0 = place(c, m, k)
             for i in range(a):
                 y = y0 + i * c[DY] - c[TOP]
                 for j in range(a):
                     x = x0 + j * c[DX] - c[LEFT]
                     inside = y >= 0 and y < height and x >= 0 and x < width
-                    at[i * a + j] = c[SRC] + ((image * height + y) * width + x) * depth * item if inside else c[ZEROS]
+                    at[i * a + j] = c[SRC] + (((image * height + y) * width + x) * c[SRC_PIXEL] + first) * item if inside else c[ZEROS]
             to = v + (k - tile) * c[PITCH] * item
-            for i in range(0, depth, width_of_register):
-                if depth - i >= width_of_register:
+            for i in range(0, channels, width_of_register):
+                if channels - i >= width_of_register:
                     f.input(table, i * item, to + i * item, plane)
                 else:
-                    f.input_n(table, i * item, to + i * item, plane, depth - i)
+                    f.input_n(table, i * item, to + i * item, plane, channels - i)
 
     return transform_input
 
@@ -288,10 +313,10 @@ def gradient_transform(dtype, m):
 
     @inline
     def transform_gradient(c, tile, count, v):
-        """v[product][tile][channel] = A y A^T for `count` tiles of g from `tile` on."""
+        """v[product][tile][channel] = A y A^T for all groups and `count` tiles of g from `tile` on."""
         table = table_of()
         at = array_i64(table)
-        rows, columns, n = c[ROWS], c[COLUMNS], c[N]
+        rows, columns, n = c[ROWS], c[COLUMNS], c[DST_PIXEL]
         plane = c[N_PLANE] * item
         for k in range(tile, tile + count):
             image, y0, x0 = place(c, m, k)
@@ -315,20 +340,20 @@ def weight_transform(dtype, m):
     """The function that makes U."""
     f, v, item = transforms(dtype, m), simd(dtype), dtype.itemsize
     width_of_register = v.lanes
-    nr = NV * width_of_register
     taps_of = stack(9 * width_of_register * VECTOR_BYTES)  # [channel of src][tap][lane]
 
     @inline
     def transform_weights(c, panel, start, end, u):
         """u[product][channel of src][nr] = G g G^T for the channels of src from `start` to `end` and a panel of those of dst."""
         taps = taps_of()
-        w_in, w_out, plane = c[W_IN], c[W_OUT] * item, c[U_PLANE] * item
-        for q in range(NV):
-            first = panel * nr + q * width_of_register
+        w_in, w_out, plane, nr = c[W_IN], c[W_OUT] * item, c[U_PLANE] * item, c[NR]
+        w = c[W] + group_of(c, panel) * c[W_GROUP] * item
+        for q in range(nr // width_of_register):
+            first = place_of(c, panel) + q * width_of_register
             left = max(0, min(c[N] - first, width_of_register))
             for k in range(start, end, width_of_register):
                 count = min(end - k, width_of_register)
-                src = c[W] + first * w_out + k * w_in * item
+                src = w + first * w_out + k * w_in * item
                 # w_in = 9: a run of 9 * count values per lane; otherwise nine of each channel
                 together = w_in == 9
                 for channel in range(1 if together else count):
@@ -354,7 +379,6 @@ def output_transform(dtype, m):
     """The function that makes dst."""
     f, v, item = transforms(dtype, m), simd(dtype), dtype.itemsize
     width_of_register = v.lanes
-    nr = NV * width_of_register
     table_of, spare_of, activate = stack(8 * m * m), stack(NV * VECTOR_BYTES), activating(dtype)
     real = dtype.type
     zero, none = real(0), real(-np.inf)
@@ -364,11 +388,11 @@ def output_transform(dtype, m):
         """dst = act(A^T m A + bias) for a panel of channels of `count` tiles from `tile` on."""
         table, spare = table_of(), spare_of()
         at = array_i64(table)
-        rows, columns, n, act = c[ROWS], c[COLUMNS], c[N], c[ACT]
+        rows, columns, n, act, nr, channel = c[ROWS], c[COLUMNS], c[DST_PIXEL], c[ACT], c[NR], channel_of(c, panel)
         plane = c[SUMS_PLANE] * item
-        bias = c[BIAS] + panel * nr * item if c[BIAS] != 0 else 0
+        bias = c[BIAS] + channel * item if c[BIAS] != 0 else 0
         least = v.set(zero) if act == 1 else v.set(none)
-        left = min(nr, n - panel * nr)
+        left = min(nr, c[N] - place_of(c, panel))
         for k in range(tile, tile + count):
             image, y0, x0 = place(c, m, k)
             for i in range(m):
@@ -376,7 +400,7 @@ def output_transform(dtype, m):
                 for j in range(m):
                     x = x0 + j * c[DX]
                     inside = y < rows and x < columns
-                    at[i * m + j] = c[DST] + (((image * rows + y) * columns + x) * n + panel * nr) * item if inside else spare
+                    at[i * m + j] = c[DST] + (((image * rows + y) * columns + x) * n + channel) * item if inside else spare
             origin = sums + (k - tile) * nr * item
             for q in range(0, left, width_of_register):
                 if left - q >= width_of_register:
@@ -398,17 +422,17 @@ def filter_transform(dtype, m):
     """The function that makes dw."""
     f, v, item = transforms(dtype, m), simd(dtype), dtype.itemsize
     width_of_register = v.lanes
-    nr = NV * width_of_register
     taps_of = stack(9 * width_of_register * VECTOR_BYTES)  # [channel of src][tap][lane], of one register of channels
 
     @inline
     def transform_filter(c, channel, count, panel, u, before, last):
         """dw = G^T dU G for `count` channels of src and a panel of those of dst, plus the sums of earlier spans."""
         taps = taps_of()
+        nr = c[NR]
         depth, w_out, plane = c[DEPTH], c[W_OUT] * item, c[HEIGHT_DU] * nr * item
         step = depth * nr * item
-        for q in range(NV):
-            first = panel * nr + q * width_of_register
+        for q in range(nr // width_of_register):
+            first = place_of(c, panel) + q * width_of_register
             left = min(c[N] - first, width_of_register)
             for k in range(0, count if left > 0 else 0, width_of_register):
                 block = min(count - k, width_of_register)
@@ -421,7 +445,7 @@ def filter_transform(dtype, m):
                     else:
                         f.filter(at, plane, to, to_step)
                 if last:  # a run of 9 * block values per lane
-                    to = c[DW] + first * w_out + (channel + k) * 9 * item
+                    to = c[DW] + group_of(c, panel) * c[W_GROUP] * item + first * w_out + (channel + k) * 9 * item
                     for i in range(0, 9 * block, width_of_register):
                         if left == width_of_register and 9 * block - i >= width_of_register:
                             v.square(taps + i * VECTOR_BYTES, VECTOR_BYTES, to + i * item, w_out)
@@ -437,20 +461,21 @@ def filter_transform(dtype, m):
 def multiplication(dtype, m):
     """The function that makes M."""
     item, products = dtype.itemsize, (m + 2) ** 2
-    nr = NV * lanes(dtype)
     fetch = fetching(dtype, m)
 
     @inline
     def multiply(c, tile, panel, count, depth, v, u, sums, add):
         """sums[product] (+)= v[product] @ u[product] for `count` tiles and a panel of channels: register tiles of equal height, V read in place."""
-        heights, zero, pitch = array_i64(c[HEIGHTS]), c[ZERO], c[PITCH]
+        heights, zero, pitch, nr = array_i64(c[HEIGHTS]), c[ZERO], c[PITCH], c[NR]
+        group, first_panel = group_of(c, panel), panel % set_panels(c) == 0
+        v += group % c[WIDE] * c[DEPTH] * item
         tiles = -(-count // MR)
         height = -(-count // tiles)
         for product in range(products):
             start, end = product * count // products, (product + 1) * count // products
-            fetch(c, tile + start, tile + end, panel)
-            if c[STATIONARY] == 0 and panel == 0:
-                fetch(c, tile + count + start, tile + count + end, -1)
+            fetch(c, tile + start, tile + end, channel_of(c, panel), True)
+            if c[STATIONARY] == 0 and first_panel:
+                fetch(c, tile + count + start, tile + count + end, group * c[DEPTH], False)
             for i in range(0, count, height):
                 to = sums + (product * c[SUMS_PLANE] + i * nr) * item
                 call(
@@ -478,19 +503,20 @@ def weights_task(dtype, m):
 
 @cache
 def tiles_task(dtype, m):
-    """A block of tiles: V, then panel by panel M and dst."""
+    """A block of tiles and a set of groups: V, then panel by panel M and dst."""
     products_bytes = (m + 2) ** 2 * dtype.itemsize
     transform_input, multiply, transform_output = input_transform(dtype, m), multiplication(dtype, m), output_transform(dtype, m)
 
     @task
     def tiles(ctx, task, slot):
         c, slope = ints(ctx), doubles(ctx)[SLOPE]
-        tile = task * c[BLOCK_OF_TILES]
+        blocks = -(-c[TILES] // c[BLOCK_OF_TILES])
+        group_set, tile = task // blocks, task % blocks * c[BLOCK_OF_TILES]
         count = min(c[BLOCK_OF_TILES], c[TILES] - tile)
         v = c[LOCAL] + slot * c[LOCAL_BYTES]
         sums = v + c[PLANE] * products_bytes
-        transform_input(c, tile, count, v)
-        for panel in range(c[PANELS]):
+        transform_input(c, group_set, tile, count, v)
+        for panel in range(group_set * set_panels(c), (group_set + 1) * set_panels(c)):
             multiply(c, tile, panel, count, c[DEPTH], v, c[U] + panel * c[U_PLANE] * products_bytes, sums, False)
             transform_output(c, slope, tile, count, panel, sums)
 
@@ -506,7 +532,7 @@ def input_task(dtype, m):
     def source(ctx, task, slot):
         c = ints(ctx)
         tile = task * c[BLOCK_OF_TILES]
-        transform_input(c, c[FIRST] + tile, min(c[BLOCK_OF_TILES], c[SPAN_OF_V] - tile), c[V] + tile * c[PITCH] * item)
+        transform_input(c, 0, c[FIRST] + tile, min(c[BLOCK_OF_TILES], c[SPAN_OF_V] - tile), c[V] + tile * c[PITCH] * item)
 
     return source
 
@@ -545,7 +571,7 @@ def both_task(dtype, m):
         c = ints(ctx)
         tile = task * c[BLOCK_OF_TILES]
         count = min(c[BLOCK_OF_TILES], c[SPAN_OF_V] - tile)
-        transform_input(c, c[FIRST] + tile, count, c[V] + tile * c[PITCH] * item)
+        transform_input(c, 0, c[FIRST] + tile, count, c[V] + tile * c[PITCH] * item)
         transform_gradient(c, c[FIRST] + tile, count, c[DM] + tile * c[N_PITCH] * item)
 
     return both
@@ -555,19 +581,19 @@ def both_task(dtype, m):
 def filter_task(dtype, m):
     """dU of some channels of src and a panel of those of dst, over the span."""
     item, products = dtype.itemsize, (m + 2) ** 2
-    nr = NV * lanes(dtype)
     transform_filter = filter_transform(dtype, m)
 
     @task
     def filters(ctx, task, slot):
         c = ints(ctx)
-        heights, zero, span, pitch, n_pitch = array_i64(c[HEIGHTS]), c[ZERO], c[SPAN_OF_V], c[PITCH], c[N_PITCH]
+        heights, zero, span, pitch, n_pitch, nr = array_i64(c[HEIGHTS]), c[ZERO], c[SPAN_OF_V], c[PITCH], c[N_PITCH], c[NR]
         panel, channel = task // c[BLOCKS_DU], task % c[BLOCKS_DU] * c[HEIGHT_DU]
         count = min(c[HEIGHT_DU], c[DEPTH] - channel)
         height = -(-count // -(-count // MR))
         u = c[LOCAL] + slot * c[LOCAL_BYTES]
         for product in range(products):
-            v, dm = c[V] + (product * c[PLANE] + channel) * item, c[DM] + (product * c[N_PLANE] + panel * nr) * item
+            v = c[V] + (product * c[PLANE] + group_of(c, panel) * c[DEPTH] + channel) * item
+            dm = c[DM] + (product * c[N_PLANE] + channel_of(c, panel)) * item
             for i in range(0, count, height):
                 to = u + (product * c[HEIGHT_DU] + i) * nr * item
                 call(heights[min(height, count - i)], 1, zero, zero, span, v + i * item, 1, pitch, dm, n_pitch, nr, to, nr, 0, 0)
@@ -580,13 +606,13 @@ def filter_task(dtype, m):
 def bias_task(dtype):
     """db of a panel: image by image, so that sums stay short."""
     v, item = simd(dtype, NV), dtype.itemsize
-    nr = v.lanes
 
     @task
     def bias(ctx, panel, slot):
         c = ints(ctx)
-        n, pixel, pixels = min(nr, c[N] - panel * nr), c[N] * item, c[ROWS] * c[COLUMNS]
-        at = c[DST] + panel * nr * item
+        channel = channel_of(c, panel)
+        n, pixel, pixels = min(c[NR], c[N] - place_of(c, panel)), c[DST_PIXEL] * item, c[ROWS] * c[COLUMNS]
+        at = c[DST] + channel * item
         total = v.zero()
         for _ in range(c[MB]):
             one = v.zero()
@@ -595,7 +621,7 @@ def bias_task(dtype):
                 at += pixel
             total = total + one
         if c[DB] != 0:
-            v.store_n(c[DB] + panel * nr * item, n, total)
+            v.store_n(c[DB] + channel * item, n, total)
 
     return bias
 
@@ -614,29 +640,35 @@ class Plan:
     def __init__(self, pass_, p, m):
         self.pass_, self.p, self.m, self.dtype, self.item = pass_, p, m, p.dtype, p.dtype.itemsize
         self.products = (m + 2) ** 2
-        self.nr = NV * lanes(p.dtype)
         source, result = (p.ih, p.iw, p.ic), (p.oh, p.ow, p.oc)
-        self.top, self.left, self.w_in, self.w_out, self.taps = p.ph, p.pw, 9, p.ic * 9, (0, 1)
+        self.top, self.left, self.w_in, self.w_out, self.taps = p.ph, p.pw, 9, p.ic // p.groups * 9, (0, 1)
         if pass_ == "backward_input":
             source, result = result, source
-            self.top, self.left, self.w_in, self.w_out, self.taps = 2 * p.dh - p.ph, 2 * p.dw - p.pw, p.ic * 9, 9, (8, -1)
-        (self.height, self.width, self.depth), (self.rows, self.columns, self.n) = source, result
+            self.top, self.left, self.w_in, self.w_out, self.taps = 2 * p.dh - p.ph, 2 * p.dw - p.pw, p.ic // p.groups * 9, 9, (8, -1)
+        (self.height, self.width, self.src_pixel), (self.rows, self.columns, self.dst_pixel) = source, result
+        self.depth, self.n = self.src_pixel // p.groups, self.dst_pixel // p.groups
         self.down, self.across = ceil_div(self.rows, m * p.dh), ceil_div(self.columns, m * p.dw)
         self.tiles = p.mb * self.down * self.across * p.dh * p.dw
+        self.nv = 1 if self.n <= lanes(p.dtype) else NV
+        self.nr = self.nv * lanes(p.dtype)
         self.panels = ceil_div(self.n, self.nr)
-        self.pitch = odd_lines(ceil_div(self.depth * self.item, VECTOR_BYTES) * VECTOR_BYTES // self.item, self.item)
+        self.wide = p.groups
+        if pass_ != "backward_weight":
+            most = WIDE_BYTES // (max(self.depth, self.n) * self.item)
+            self.wide = max(k for k in range(1, p.groups + 1) if p.groups % k == 0 and k <= max(most, 1))
+        self.pitch = odd_lines(ceil_div(self.wide * self.depth * self.item, VECTOR_BYTES) * VECTOR_BYTES // self.item, self.item)
         self.stationary, self.slice, self.transformed = False, self.depth, 0
         self.sums_plane = self.u_plane = self.n_pitch = self.n_plane = self.height_du = self.blocks_du = 0
         shared = self._divide() if pass_ == "backward_weight" else self._blocks()
         self.scratch = shared, self.local_bytes
         self.fits = self.transformed <= MOST
-        self.zeros = np.zeros(max(self.depth, self.n), self.dtype)
+        self.zeros = np.zeros(self.wide * max(self.depth, self.n), self.dtype)
 
     def _blocks(self):
         """Cut the work of forward and backward_input; the bytes of U, or of V, where U is large."""
-        nr, item, products = self.nr, self.item, self.products
-        weights = self.panels * products * odd_lines(self.depth * nr, item) * item
-        self.stationary = weights > STREAM or (self.panels > 1 and self.tiles < (8 if self.panels >= 4 else 4) * MR)
+        nr, item, products, groups = self.nr, self.item, self.products, self.p.groups
+        weights = groups * self.panels * products * odd_lines(self.depth * nr, item) * item
+        self.stationary = groups == 1 and (weights > STREAM or (self.panels > 1 and self.tiles < (8 if self.panels >= 4 else 4) * MR))
         if self.stationary:
             self.span = max(MR, min(self.tiles, min(SPAN, self.p.bytes) // (products * self.pitch * item)))
             self.span = ceil_div(self.tiles, ceil_div(self.tiles, self.span))
@@ -646,7 +678,9 @@ class Plan:
                 self.slice = ceil_div(self.depth, ceil_div(self.depth, SLICE if self.p.bytes > 4 << 20 else SLICE // 2))
         else:
             most = BLOCK // (products * self.pitch * item)
-            units = max(1, min(UNITS, self.tiles // (MR // 2)))  # U streams past every block: no fewer tiles than keep the FMA busy
+            units = max(
+                1, min(ceil_div(UNITS, groups // self.wide), self.tiles // (MR // 2))
+            )  # U streams past every block: no fewer tiles than keep the FMA busy
             self.span = self.tiles
             self.block = max(1, min(most // MR * MR if most > MR else most, ceil_div(self.tiles, units)))
             self.plane = odd_lines(self.block * self.pitch, item)
@@ -657,16 +691,16 @@ class Plan:
 
     def _divide(self):
         """Cut the work of backward_weight; the bytes of V and dM and of the sums of earlier spans."""
-        nr, item, products = self.nr, self.item, self.products
-        self.n_pitch = odd_lines(self.panels * nr, item)
+        nr, item, products, groups = self.nr, self.item, self.products, self.p.groups
+        self.n_pitch = odd_lines((groups - 1) * self.n + self.panels * nr, item)
         self.span = max(MR, min(self.tiles, min(SPAN_DU, self.p.bytes) // (products * (self.pitch + self.n_pitch) * item)))
         self.span = ceil_div(self.tiles, max(ceil_div(self.tiles, self.span), 1))
         self.block = max(ceil_div(self.span, UNITS), 1)
         self.plane, self.n_plane = odd_lines(self.span * self.pitch, item), odd_lines(self.span * self.n_pitch, item)
-        self.blocks_du = ceil_div(self.depth, min(ROWS_DU, max(2 * MR, self.depth * self.panels // UNITS)))
+        self.blocks_du = ceil_div(self.depth, min(ROWS_DU, max(2 * MR, self.depth * self.panels * groups // UNITS)))
         self.height_du = ceil_div(self.depth, self.blocks_du)
         self.local_bytes = aligned(products * self.height_du * nr * item)
-        self.transformed = aligned(self.panels * 9 * self.depth * nr * item) if self.span < self.tiles else 0
+        self.transformed = aligned(groups * self.panels * 9 * self.depth * nr * item) if self.span < self.tiles else 0
         return self.transformed + aligned(products * (self.plane + self.n_plane) * item)
 
     def _spans(self):
@@ -683,7 +717,7 @@ class Plan:
         for count in counts:
             height = ceil_div(count, ceil_div(count, MR))
             for rows in {min(height, count), count % height or height}:
-                table[rows] = tile_function(self.dtype, rows, NV).address
+                table[rows] = tile_function(self.dtype, rows, self.nv).address
         return table
 
     def _words(self, arguments):
@@ -692,7 +726,8 @@ class Plan:
         for place, word in {
             MB: self.p.mb, HEIGHT: self.height, WIDTH: self.width, DEPTH: self.depth, ROWS: self.rows, COLUMNS: self.columns, N: self.n,
             TOP: self.top, LEFT: self.left, DY: self.p.dh, DX: self.p.dw, DOWN: self.down, ACROSS: self.across, TILES: self.tiles, W_IN: self.w_in, W_OUT: self.w_out,
-            FIRST_TAP: self.taps[0], TAP_STEP: self.taps[1], PANELS: self.panels, STATIONARY: int(self.stationary), SLICE_OF_U: self.slice,
+            FIRST_TAP: self.taps[0], TAP_STEP: self.taps[1], W_GROUP: 9 * self.depth * self.n, WIDE: self.wide, SRC_PIXEL: self.src_pixel,
+            DST_PIXEL: self.dst_pixel, NR: self.nr, PANELS: self.panels, STATIONARY: int(self.stationary), SLICE_OF_U: self.slice,
             BLOCK_OF_TILES: self.block, PITCH: self.pitch, PLANE: self.plane, SUMS_PLANE: self.sums_plane, U_PLANE: self.u_plane,
             N_PITCH: self.n_pitch, N_PLANE: self.n_plane, HEIGHT_DU: self.height_du, BLOCKS_DU: self.blocks_du,
             ACT: self.p.act if self.pass_ == "forward" else 0, SLOPE: self.p.slope, LOCAL_BYTES: self.local_bytes,
@@ -704,7 +739,9 @@ class Plan:
     @cached_property
     def program(self):
         kind, local = (self.dtype, self.m), self.local_bytes
-        time = 2.0 * self.products * self.tiles * self.depth * self.n / RATE[self.item]
+        groups = self.p.groups
+        panels = groups * self.panels
+        time = 2.0 * self.products * self.tiles * groups * self.depth * self.n / RATE[self.item]
         share = 1 / max(self.tiles, 1)
         spans = [({FIRST: start, SPAN_OF_V: span}, span, ceil_div(span, self.block)) for start, span in self._spans()]
         stages = []
@@ -715,10 +752,10 @@ class Plan:
                 SRC: Argument(0), DST: Argument(1), DW: Argument(2), DB: Argument(3), EARLIER: Argument(4), V: Argument(4, v), DM: Argument(4, dm),
             }  # fmt: skip
             if self.p.bias:
-                stages.append(Stage(bias_task(self.dtype), self.panels, 0.2 * self.p.mb * self.rows * self.columns * self.n))
+                stages.append(Stage(bias_task(self.dtype), panels, 0.2 * self.p.mb * self.rows * self.columns * self.dst_pixel))
             for settings, span, blocks in spans:
-                stages.append(Stage(both_task(*kind), blocks, 2.0 * span * (self.depth + self.n), 0, settings))
-                stages.append(Stage(filter_task(*kind), self.panels * self.blocks_du, time * span * share, local))
+                stages.append(Stage(both_task(*kind), blocks, 2.0 * span * (self.src_pixel + self.dst_pixel), 0, settings))
+                stages.append(Stage(filter_task(*kind), panels * self.blocks_du, time * span * share, local))
         else:
             words = {SRC: Argument(0), W: Argument(1), BIAS: Argument(2), DST: Argument(3), U: Argument(4), V: Argument(4)}
             if self.stationary:
@@ -726,8 +763,8 @@ class Plan:
                     stages.append(Stage(input_task(*kind), blocks, 2.0 * span * self.depth, 0, settings))
                     stages.append(Stage(panel_task(*kind), self.panels, time * span * share, local))
             else:
-                stages.append(Stage(weights_task(*kind), self.panels, 2.0 * self.n * self.depth))
-                stages.append(Stage(tiles_task(*kind), ceil_div(self.tiles, self.block), time, local))
+                stages.append(Stage(weights_task(*kind), panels, 2.0 * groups * self.n * self.depth))
+                stages.append(Stage(tiles_task(*kind), groups // self.wide * ceil_div(self.tiles, self.block), time, local))
         return program(self._words(words), *stages, shared=self.scratch[0])
 
 

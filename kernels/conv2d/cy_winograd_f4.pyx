@@ -11,11 +11,12 @@
            0   p^2   0  -1-p^2   0   1             0      0    1
     p = 5/8    s = 1 / (2 - 2p^2)    r = 1 / (2p^4 - 2p^2): interpolation at 0, 1, -1, p, -p and infinity
 
-Shapes   images (mb, c, h, w) in channels-last memory, weights (oc, ic, 3, 3); stride 1, one group, any padding and dilation.
+Shapes   images (mb, c, h, w) in channels-last memory, weights (oc, ic, 3, 3); stride 1, any padding and dilation; several groups, if
+         their channels fill half a register and more.
          backward_input is the forward pass of g with weights turned by 180 degrees, channels exchanged and padding 2 dh - ph, 2 dw - pw.
          A dilated convolution is an ordinary one on each of its dh * dw sub-images, of every dh-th row and dw-th column: the pixels of a tile lie so far apart.
 Storage  V = B^T d B [36][tile][ic]    U = G g G^T [panel of nr channels][36][ic][nr]    M = V U [36][tile][nr]    dM = A dY A^T [36][tile][oc]
-         dU = V^T dM [36][ic][nr].  Rows of V and dM and the 36 planes of each are an odd number of cache lines apart: a tile's 36
+         dU = V^T dM [36][ic][nr], ic of a group; nr is one register if that holds the group's oc.  Rows of V and dM and the 36 planes of each are an odd number of cache lines apart: a tile's 36
          streams and a register tile's rows spread over all sets of L1.
 Transforms   lanes = channels, a tile in registers; weights are transposed in registers on their way in and gradients on their way out
 Tile     forward, backward_input                              backward_weight
@@ -32,8 +33,9 @@ Loops    few channels (U at most 3 MB): U once per call; tasks are blocks of til
          backward_weight: V and dM for a span of tiles, by all threads; then tasks are panels x blocks of channels
            36 products           dU of the task, in L2
            dg                    from dU at once, nine instead of 36 numbers; added to those of earlier spans
-         the same for few channels, where a thread computes with V and dM faster than another one could read them: tasks are groups of tiles,
+         the same for few channels, where a thread computes with V and dM faster than another one could read them: tasks are chunks of tiles,
          each with spans and sums of its own; then the sums are added up
+         several groups: as many as fill a tile's rows of V or dM in L2 are transformed together; tasks are blocks or chunks of tiles x such sets
 Edges    pixels outside an image, and tiles that hang over, read a pixel of zeros through a table of addresses; stores look at the tile's
          extent once per row. The last panel is padded, the last register of channels masked.
 Cost     36/16 multiplications per output, channel and channel; transforms of about 700 cycles per tile and register of channels

@@ -10,7 +10,7 @@ from lamella.kernels._common.simd cimport (
 from lamella.kernels._common.tile cimport BIAS_COLUMN, Epilogue, finish, plain, tile_run
 from lamella.kernels._common.transpose cimport square
 from lamella.kernels._common.types cimport i64, real
-from lamella.kernels.conv2d.gather cimport DH, DW, IC, IH, IW, MB, OC, OH, OW, PH, PW, aligned, ceil_div, epilogue, odd_lines
+from lamella.kernels.conv2d.gather cimport DH, DW, GROUPS, IC, IH, IW, MB, OC, OH, OW, PH, PW, aligned, ceil_div, epilogue, odd_lines
 from lamella.kernels.conv2d.panels cimport add_pixels
 
 cnp.import_array()
@@ -27,10 +27,11 @@ cdef enum:
     SPAN_OWN = 2 << 20          # and a thread for itself
     FEW = 96                    # channels of src and dst together, up to which V and dM cost more to exchange than to multiply
     LEAST = 48                  # tiles of a span, at least, where every span adds to sums in memory
-    GROUPS = 8                  # tasks with sums of their own
+    CHUNKS = 8                  # tasks with sums of their own
     SLICE = 128                 # channels of src at a time, where few tiles let U be made in L2 and used up there
     MOST = 64 << 20             # bytes of transformed weights, or of sums of their gradients
     UNITS = 16                  # tasks wanted at least
+    WIDE_BYTES = 256            # of a pixel's channels that are transformed together, where there are several groups
 
 # The point p of F(4x4); its powers are exact.
 cdef enum:
@@ -45,8 +46,10 @@ cdef struct Winograd:
     # images: pixel (r, q) of dst sums over the pixels (r - top + i * dy, q - left + j * dx) of src
     const char *src
     char *dst
-    i64 mb, height, width, depth        # of src; depth: its channels
-    i64 rows, columns, n                # of dst; n: its channels
+    i64 mb, height, width, depth        # of src; depth: its channels in a group
+    i64 rows, columns, n                # of dst; n: its channels in a group
+    i64 groups, wide                    # groups, and how many of them are transformed together
+    i64 src_pixel, dst_pixel            # elements from pixel to pixel: the channels of all groups
     i64 top, left
     i64 dy, dx                          # from tap to tap, and from pixel to pixel of a tile
     i64 down, across, tiles             # tiles per column and per row of a sub-image; of all images
@@ -54,9 +57,9 @@ cdef struct Winograd:
     Epilogue e
     # weights
     const char *w
-    i64 w_in, w_out             # steps in w from channel to channel of src and of dst, elements
+    i64 w_in, w_out, w_group    # steps in w from channel to channel of src and of dst, and from group to group, elements
     bint rotated
-    i64 panels
+    i64 nr, panels              # channels of a panel, one register or LM_NV; panels of a group
     bint stationary             # a task holds a panel of U; otherwise a block of tiles
     i64 slice                   # channels of src in U at a time
     i64 span, first             # tiles worked on by all threads together, and the first of them
@@ -68,8 +71,8 @@ cdef struct Winograd:
     i64 height_du, blocks_du    # channels of src per task, tasks per panel
     char *dw
     char *db
-    i64 groups                  # of tiles, each with sums of its own; 0: all threads work on a span together
-    char *sums                  # of earlier spans: [group][panel][tap][channel of src][nr]
+    i64 chunks                  # of tiles, each with sums of its own; 0: all threads work on a span together
+    char *sums                  # of earlier spans: [chunk][panel][tap][channel of src][nr]
     # scratch
     char *zeros                 # a pixel of zeros
     char *u
@@ -198,28 +201,46 @@ cdef inline void place(Winograd *d, i64 tile, i64 *image, i64 *y, i64 *x) noexce
     x[0] = square % d.across * M * d.dx + tile % d.dx
 
 
-cdef inline void fetch_tiles(real t, Winograd *d, i64 tile, i64 start, i64 end, i64 panel) noexcept nogil:
-    """Bring the pixels that the tiles from tile + start to tile + end will write into L2; panel < 0: those that they will read."""
-    cdef i64 nr = LM_NV * lanes(t)
+cdef inline i64 group_of(Winograd *d, i64 panel) noexcept nogil:
+    return panel // d.panels
+
+
+cdef inline i64 place_of(Winograd *d, i64 panel) noexcept nogil:
+    """The first channel of a panel, in its group."""
+    return panel % d.panels * d.nr
+
+
+cdef inline i64 channel_of(Winograd *d, i64 panel) noexcept nogil:
+    """The same in dst."""
+    return group_of(d, panel) * d.n + place_of(d, panel)
+
+
+cdef inline i64 set_panels(Winograd *d) noexcept nogil:
+    """Panels of the groups that are transformed together."""
+    return d.wide * d.panels
+
+
+cdef inline void fetch_tiles(real t, Winograd *d, i64 tile, i64 start, i64 end, i64 channel, bint write) noexcept nogil:
+    """Bring what the tiles from tile + start to tile + end will write of a panel that begins with a channel into L2, or read of a set of groups."""
     cdef i64 k, image, y, x, i, j, c
     cdef const char *at
     for k in range(tile + start, min(tile + end, d.tiles)):
         place(d, k, &image, &y, &x)
         for i in range(M):
             for j in range(M):
-                if panel >= 0:
+                if write:
                     if y + i * d.dy < d.rows and x + j * d.dx < d.columns:
-                        at = d.dst + (((image * d.rows + y + i * d.dy) * d.columns + x + j * d.dx) * d.n + panel * nr) * d.item
-                        for c in range(LM_NV * LM_VB // 64):
+                        at = d.dst + (((image * d.rows + y + i * d.dy) * d.columns + x + j * d.dx) * d.dst_pixel + channel) * d.item
+                        for c in range(ceil_div(d.nr * d.item, 64)):
                             v_prefetch_write(at + c * 64)
                 elif y + i * d.dy < d.height and x + j * d.dx < d.width:
-                    at = d.src + ((image * d.height + y + i * d.dy) * d.width + x + j * d.dx) * d.depth * d.item
-                    for c in range(ceil_div(d.depth * d.item, 64)):
+                    at = d.src + (((image * d.height + y + i * d.dy) * d.width + x + j * d.dx) * d.src_pixel + channel) * d.item
+                    for c in range(ceil_div(d.wide * d.depth * d.item, 64)):
                         v_prefetch_l2(at + c * 64)
 
 
-cdef void transform_input(real t, Winograd *d, i64 tile, i64 count, real *v) noexcept nogil:
-    """v[product][tile][channel] = B^T d B for `count` tiles from `tile` on."""
+cdef void transform_input(real t, Winograd *d, i64 set_, i64 tile, i64 count, real *v) noexcept nogil:
+    """v[product][tile][channel] = B^T d B for a set of groups and `count` tiles from `tile` on."""
     cdef const real *at[AA]
     cdef vec w[A][A]
     cdef vec a[A]
@@ -228,20 +249,22 @@ cdef void transform_input(real t, Winograd *d, i64 tile, i64 count, real *v) noe
     cdef int i, j
     cdef real *to
     cdef i64 plane = d.plane
+    cdef i64 channels = d.wide * d.depth
+    cdef i64 first = set_ * channels
     for k in range(count):
-        fetch_tiles(t, d, tile, k + 2, k + 3, -1)
+        fetch_tiles(t, d, tile, k + 2, k + 3, first, False)
         place(d, tile + k, &image, &y0, &x0)
         for i in range(A):
             y = y0 + i * d.dy - d.top
             for j in range(A):
                 x = x0 + j * d.dx - d.left
                 if y >= 0 and y < d.height and x >= 0 and x < d.width:
-                    at[i * A + j] = <const real *>d.src + ((image * d.height + y) * d.width + x) * d.depth
+                    at[i * A + j] = <const real *>d.src + ((image * d.height + y) * d.width + x) * d.src_pixel + first
                 else:
                     at[i * A + j] = <const real *>d.zeros
         c = 0
-        while c < d.depth:
-            left = min(d.depth - c, <i64>lanes(t))
+        while c < channels:
+            left = min(channels - c, <i64>lanes(t))
             for j in range(A):
                 for i in range(A):
                     a[i] = v_load(at[i * A + j] + c) if left == lanes(t) else v_load_n(t, at[i * A + j] + c, left)
@@ -256,9 +279,9 @@ cdef void transform_input(real t, Winograd *d, i64 tile, i64 count, real *v) noe
             c += lanes(t)
 
 
-cdef inline void transpose_taps(real t, Winograd *d, i64 first, i64 left, i64 k, i64 count, real *taps) noexcept nogil:
-    """taps[channel of src][tap][lane] of `left` channels of dst from `first` on and `count` of src (one register at most) from k on."""
-    cdef const real *src = <const real *>d.w + first * d.w_out + k * d.w_in
+cdef inline void transpose_taps(real t, Winograd *d, i64 group, i64 first, i64 left, i64 k, i64 count, real *taps) noexcept nogil:
+    """taps[channel of src][tap][lane] of `left` channels of a group of dst from `first` on and `count` of src (one register at most) from k on."""
+    cdef const real *src = <const real *>d.w + group * d.w_group + first * d.w_out + k * d.w_in
     cdef i64 i, c, width
     if d.w_in == 9:         # a run of 9 * count values per lane
         for i in range(ceil_div(9 * count, lanes(t))):
@@ -273,7 +296,6 @@ cdef inline void transpose_taps(real t, Winograd *d, i64 first, i64 left, i64 k,
 
 cdef void transform_weights(real t, Winograd *d, i64 panel, i64 start, i64 end, real *u) noexcept nogil:
     """u[product][channel of src][nr] = G g G^T for the channels of src from `start` to `end` and a panel of those of dst."""
-    cdef i64 nr = LM_NV * lanes(t)
     cdef real taps[9 * 16 * 16]
     cdef vec w[A][3]
     cdef vec g[3]
@@ -283,8 +305,8 @@ cdef void transform_weights(real t, Winograd *d, i64 panel, i64 start, i64 end, 
     cdef int i, j, q, tap
     cdef const real *at
     cdef real *to
-    for q in range(LM_NV):
-        first = panel * nr + q * lanes(t)
+    for q in range(d.nr // lanes(t)):
+        first = place_of(d, panel) + q * lanes(t)
         left = min(d.n - first, <i64>lanes(t))
         if left < lanes(t):
             memset(taps, 0, 9 * lanes(t) * LM_VB)
@@ -292,10 +314,10 @@ cdef void transform_weights(real t, Winograd *d, i64 panel, i64 start, i64 end, 
         while k < end:
             count = min(end - k, <i64>lanes(t))
             if left > 0:
-                transpose_taps(t, d, first, left, k, count, taps)
+                transpose_taps(t, d, group_of(d, panel), first, left, k, count, taps)
             for c in range(count):
                 at = taps + 9 * c * lanes(t)
-                to = u + (k - start + c) * nr + q * lanes(t)
+                to = u + (k - start + c) * d.nr + q * lanes(t)
                 for j in range(3):
                     for i in range(3):
                         tap = i * 3 + j
@@ -312,7 +334,7 @@ cdef void transform_weights(real t, Winograd *d, i64 panel, i64 start, i64 end, 
 
 cdef void transform_output(real t, Winograd *d, i64 tile, i64 count, i64 panel, const real *m) noexcept nogil:
     """dst = act(A^T m A + bias) for a panel of channels of `count` tiles from `tile` on."""
-    cdef i64 nr = LM_NV * lanes(t)
+    cdef i64 channel = channel_of(d, panel)
     cdef i64 plane = d.sums_plane
     cdef vec w[M][A]
     cdef vec a[A]
@@ -323,18 +345,18 @@ cdef void transform_output(real t, Winograd *d, i64 tile, i64 count, i64 panel, 
     cdef real *to
     cdef Epilogue e = d.e
     if e.bias_kind == BIAS_COLUMN:
-        e.bias = <const real *>d.e.bias + panel * nr
-    column = d.dx * d.n
-    row = d.dy * d.columns * d.n
+        e.bias = <const real *>d.e.bias + channel
+    column = d.dx * d.dst_pixel
+    row = d.dy * d.columns * d.dst_pixel
     for k in range(count):
         place(d, tile + k, &image, &y, &x)
         rows, columns = ceil_div(d.rows - y, d.dy), ceil_div(d.columns - x, d.dx)      # more than M inside, none for some sub-images at the edge
-        to = <real *>d.dst + ((image * d.rows + y) * d.columns + x) * d.n + panel * nr
-        for q in range(LM_NV):
-            left = min(d.n - panel * nr - q * lanes(t), <i64>lanes(t))
+        to = <real *>d.dst + ((image * d.rows + y) * d.columns + x) * d.dst_pixel + channel
+        for q in range(d.nr // lanes(t)):
+            left = min(d.n - place_of(d, panel) - q * lanes(t), <i64>lanes(t))
             if left <= 0:
                 break
-            origin = m + k * nr + q * lanes(t)
+            origin = m + k * d.nr + q * lanes(t)
             for j in range(A):
                 for i in range(A):
                     a[i] = v_load(origin + (i * A + j) * plane)
@@ -350,8 +372,8 @@ cdef void transform_output(real t, Winograd *d, i64 tile, i64 count, i64 panel, 
                             v_store_n(t, to + i * row + j * column + n, left, finish(t, r[j], &e, to, left, 0, n))
 
 
-cdef void transform_gradient(real t, Winograd *d, i64 tile, i64 count, real *v) noexcept nogil:
-    """v[product][tile][channel] = A y A^T for `count` tiles of g from `tile` on."""
+cdef void transform_gradient(real t, Winograd *d, i64 set_, i64 tile, i64 count, real *v) noexcept nogil:
+    """v[product][tile][channel] = A y A^T for a set of groups and `count` tiles of g from `tile` on."""
     cdef const real *at[M * M]
     cdef vec w[A][M]
     cdef vec a[M]
@@ -360,17 +382,19 @@ cdef void transform_gradient(real t, Winograd *d, i64 tile, i64 count, real *v) 
     cdef int i, j
     cdef real *to
     cdef i64 plane = d.n_plane
+    cdef i64 channels = d.wide * d.n
+    cdef i64 first = set_ * channels
     for k in range(count):
         place(d, tile + k, &image, &y, &x)
         for i in range(M):
             for j in range(M):
                 if y + i * d.dy < d.rows and x + j * d.dx < d.columns:
-                    at[i * M + j] = <const real *>d.dst + ((image * d.rows + y + i * d.dy) * d.columns + x + j * d.dx) * d.n
+                    at[i * M + j] = <const real *>d.dst + ((image * d.rows + y + i * d.dy) * d.columns + x + j * d.dx) * d.dst_pixel + first
                 else:
                     at[i * M + j] = <const real *>d.zeros
         c = 0
-        while c < d.n:
-            left = min(d.n - c, <i64>lanes(t))
+        while c < channels:
+            left = min(channels - c, <i64>lanes(t))
             for j in range(M):
                 for i in range(M):
                     a[i] = v_load(at[i * M + j] + c) if left == lanes(t) else v_load_n(t, at[i * M + j] + c, left)
@@ -389,7 +413,7 @@ cdef void transform_filter(
     real t, Winograd *d, i64 channel, i64 count, i64 panel, const real *u, real *sums, bint before, bint last
 ) noexcept nogil:
     """G^T dU G for `count` channels of src and a panel of those of dst, plus the sums of earlier spans: the new sums, or dw."""
-    cdef i64 nr = LM_NV * lanes(t)
+    cdef i64 nr = d.nr
     cdef i64 plane = d.height_du * nr
     cdef real taps[9 * 16 * 16]             # [channel of src][tap][lane], of one register of channels
     cdef vec w[3][A]
@@ -399,8 +423,8 @@ cdef void transform_filter(
     cdef int i, j, q
     cdef const real *at
     cdef real *to
-    for q in range(LM_NV):
-        first = panel * nr + q * lanes(t)
+    for q in range(nr // lanes(t)):
+        first = place_of(d, panel) + q * lanes(t)
         if first >= d.n:
             break
         k = 0
@@ -425,37 +449,46 @@ cdef void transform_filter(
                         else:
                             v_store(to + (i * 3 + j) * d.depth * nr, r[j])
             if last:
-                store_taps(t, d, taps, channel + k, block, first)
+                store_taps(t, d, taps, channel + k, block, group_of(d, panel), first)
             k += block
 
 
-cdef void store_taps(real t, Winograd *d, const real *taps, i64 channel, i64 block, i64 first) noexcept nogil:
-    """dw of some channels of src and a register of those of dst: a run of 9 * block values per lane."""
+cdef void store_taps(real t, Winograd *d, const real *taps, i64 channel, i64 block, i64 group, i64 first) noexcept nogil:
+    """dw of some channels of src and a register of those of dst, from `first` on in their group: a run of 9 * block values per lane."""
     cdef i64 w = lanes(t)
+    cdef real *dw = <real *>d.dw + group * d.w_group + first * d.w_out + channel * 9
     cdef i64 c
     for c in range(ceil_div(9 * block, w)):
-        square(
-            t, taps + c * w * w, w, <real *>d.dw + first * d.w_out + channel * 9 + c * w, d.w_out, min(9 * block - c * w, w), min(d.n - first, w),
-        )
+        square(t, taps + c * w * w, w, dw + c * w, d.w_out, min(9 * block - c * w, w), min(d.n - first, w))
+
+
+cdef inline void product_run(
+    real t, Winograd *d, i64 rows, i64 depth, const real *a, i64 ars, i64 aks, const real *b, i64 bls, real *c, const Epilogue *e
+) noexcept nogil:
+    """A register tile of a product and a panel."""
+    cdef i64 zero = 0
+    if d.nr == lanes(t):
+        tile_run(t, rows, 1, 1, &zero, &zero, depth, a, ars, aks, b, bls, -1, c, lanes(t), lanes(t), e)
+    else:
+        tile_run(t, rows, LM_NV, 1, &zero, &zero, depth, a, ars, aks, b, bls, -1, c, LM_NV * lanes(t), LM_NV * lanes(t), e)
 
 
 cdef void multiply(real t, Winograd *d, i64 tile, i64 panel, i64 count, i64 depth, const real *v, const real *u, real *m, bint add) noexcept nogil:
     """m[product] (+)= v[product] @ u[product] for `count` tiles and a panel of channels: register tiles of equal height, V read in place."""
-    cdef i64 nr = LM_NV * lanes(t)
     cdef i64 height = ceil_div(count, ceil_div(count, LM_MR))
-    cdef i64 zero = 0
     cdef i64 i, product
     cdef Epilogue e = plain()
     e.beta = add
+    v += group_of(d, panel) % d.wide * d.depth
     for product in range(AA):
-        fetch_tiles(t, d, tile, product * count // AA, (product + 1) * count // AA, panel)
-        if not d.stationary and panel == 0:
-            fetch_tiles(t, d, tile + count, product * count // AA, (product + 1) * count // AA, -1)
+        fetch_tiles(t, d, tile, product * count // AA, (product + 1) * count // AA, channel_of(d, panel), True)
+        if not d.stationary and panel % set_panels(d) == 0:
+            fetch_tiles(t, d, tile + count, product * count // AA, (product + 1) * count // AA, group_of(d, panel) * d.depth, False)
         i = 0
         while i < count:
-            tile_run(
-                t, min(height, count - i), LM_NV, 1, &zero, &zero, depth, v + product * d.plane + i * d.pitch, d.pitch, 1,
-                u + product * d.u_plane, nr, -1, m + product * d.sums_plane + i * nr, nr, nr, &e,
+            product_run(
+                t, d, min(height, count - i), depth, v + product * d.plane + i * d.pitch, d.pitch, 1, u + product * d.u_plane, d.nr,
+                m + product * d.sums_plane + i * d.nr, &e,
             )
             i += height
 
@@ -467,14 +500,16 @@ cdef void weights_task(real t, Winograd *d, i64 panel) noexcept nogil:
 
 
 cdef void tiles_task(real t, Winograd *d, i64 task, i64 slot) noexcept nogil:
-    """A block of tiles: V, then panel by panel M and dst."""
-    cdef i64 tile = task * d.block
+    """A block of tiles and a set of groups: V, then panel by panel M and dst."""
+    cdef i64 blocks = ceil_div(d.tiles, d.block)
+    cdef i64 set_ = task // blocks
+    cdef i64 tile = task % blocks * d.block
     cdef i64 count = min(d.block, d.tiles - tile)
     cdef i64 panel
     cdef real *v = <real *>(d.local + slot * d.local_bytes)
     cdef real *m = v + AA * d.plane
-    transform_input(t, d, tile, count, v)
-    for panel in range(d.panels):
+    transform_input(t, d, set_, tile, count, v)
+    for panel in range(set_ * set_panels(d), (set_ + 1) * set_panels(d)):
         multiply(t, d, tile, panel, count, d.depth, v, <const real *>d.u + panel * AA * d.u_plane, m, False)
         transform_output(t, d, tile, count, panel, m)
 
@@ -482,7 +517,7 @@ cdef void tiles_task(real t, Winograd *d, i64 task, i64 slot) noexcept nogil:
 cdef void input_task(real t, Winograd *d, i64 task) noexcept nogil:
     """V of a block of the span."""
     cdef i64 tile = task * d.block
-    transform_input(t, d, d.first + tile, min(d.block, min(d.span, d.tiles - d.first) - tile), <real *>d.v + tile * d.pitch)
+    transform_input(t, d, 0, d.first + tile, min(d.block, min(d.span, d.tiles - d.first) - tile), <real *>d.v + tile * d.pitch)
 
 
 cdef void panel_task(real t, Winograd *d, i64 panel, i64 slot) noexcept nogil:
@@ -508,26 +543,27 @@ cdef void both_task(real t, Winograd *d, i64 task) noexcept nogil:
     """V and dM of a block of the span."""
     cdef i64 tile = task * d.block
     cdef i64 count = min(d.block, min(d.span, d.tiles - d.first) - tile)
-    transform_input(t, d, d.first + tile, count, <real *>d.v + tile * d.pitch)
-    transform_gradient(t, d, d.first + tile, count, <real *>d.dm + tile * d.n_pitch)
+    transform_input(t, d, 0, d.first + tile, count, <real *>d.v + tile * d.pitch)
+    transform_gradient(t, d, 0, d.first + tile, count, <real *>d.dm + tile * d.n_pitch)
 
 
 cdef void filter_span(
     real t, Winograd *d, i64 panel, i64 channel, i64 span, const real *v, const real *dm, real *u, real *sums, bint before, bint last
 ) noexcept nogil:
     """dU of some channels of src and a panel of those of dst, over a span, and what becomes of it."""
-    cdef i64 nr = LM_NV * lanes(t)
     cdef i64 count = min(d.height_du, d.depth - channel)
     cdef i64 height = ceil_div(count, ceil_div(count, LM_MR))
-    cdef i64 zero = 0
+    cdef i64 group = group_of(d, panel) % d.wide
     cdef i64 i, product
     cdef Epilogue e = plain()
+    v += group * d.depth + channel
+    dm += group * d.n + place_of(d, panel)
     for product in range(AA):
         i = 0
         while i < count:
-            tile_run(
-                t, min(height, count - i), LM_NV, 1, &zero, &zero, span, v + product * d.plane + channel + i, 1, d.pitch,
-                dm + product * d.n_plane + panel * nr, d.n_pitch, -1, u + (product * d.height_du + i) * nr, nr, nr, &e,
+            product_run(
+                t, d, min(height, count - i), span, v + product * d.plane + i, 1, d.pitch, dm + product * d.n_plane, d.n_pitch,
+                u + (product * d.height_du + i) * d.nr, &e,
             )
             i += height
     transform_filter(t, d, channel, count, panel, u, sums, before, last)
@@ -542,20 +578,22 @@ cdef void filter_task(real t, Winograd *d, i64 task, i64 slot) noexcept nogil:
     )
 
 
-cdef void group_task(real t, Winograd *d, i64 group, i64 slot) noexcept nogil:
-    """Sums of a group of tiles, span by span."""
-    cdef i64 tile = d.tiles * group // d.groups
-    cdef i64 end = d.tiles * (group + 1) // d.groups
+cdef void chunk_task(real t, Winograd *d, i64 task, i64 slot) noexcept nogil:
+    """Sums of a chunk of tiles and a set of groups, span by span."""
+    cdef i64 set_ = task // d.chunks
+    cdef i64 chunk = task % d.chunks
+    cdef i64 tile = d.tiles * chunk // d.chunks
+    cdef i64 end = d.tiles * (chunk + 1) // d.chunks
     cdef i64 panel, block, span
     cdef real *v = <real *>(d.local + slot * d.local_bytes)
     cdef real *dm = v + AA * d.plane
-    cdef real *sums = <real *>d.sums + group * sums_elements(d)
+    cdef real *sums = <real *>d.sums + chunk * sums_elements(d)
     cdef bint before = False
     while tile < end:
         span = min(d.span, end - tile)
-        transform_input(t, d, tile, span, v)
-        transform_gradient(t, d, tile, span, dm)
-        for panel in range(d.panels):
+        transform_input(t, d, set_, tile, span, v)
+        transform_gradient(t, d, set_, tile, span, dm)
+        for panel in range(set_ * set_panels(d), (set_ + 1) * set_panels(d)):
             for block in range(d.blocks_du):
                 filter_span(t, d, panel, block * d.height_du, span, v, dm, dm + AA * d.n_plane, sums, before, False)
         tile += span
@@ -563,34 +601,34 @@ cdef void group_task(real t, Winograd *d, i64 group, i64 slot) noexcept nogil:
 
 
 cdef void total_task(real t, Winograd *d, i64 task) noexcept nogil:
-    """dw of a register of channels of src and a panel of those of dst: the groups' sums."""
-    cdef i64 nr = LM_NV * lanes(t)
+    """dw of a register of channels of src and a panel of those of dst: the chunks' sums."""
+    cdef i64 nr = d.nr
     cdef i64 registers = ceil_div(d.depth, lanes(t))
     cdef i64 panel = task // registers
     cdef i64 channel = task % registers * lanes(t)
     cdef i64 block = min(<i64>lanes(t), d.depth - channel)
     cdef i64 step = sums_elements(d)
-    cdef i64 c, q, tap, group
+    cdef i64 c, q, tap, chunk
     cdef real taps[9 * 16 * 16]
     cdef const real *at
     cdef vec total
-    for q in range(LM_NV):
-        if panel * nr + q * lanes(t) >= d.n:
+    for q in range(nr // lanes(t)):
+        if place_of(d, panel) + q * lanes(t) >= d.n:
             break
         for tap in range(9):
             for c in range(block):
                 at = <const real *>d.sums + ((panel * 9 + tap) * d.depth + channel + c) * nr + q * lanes(t)
                 total = v_load(at)
-                for group in range(1, d.groups):
-                    total = v_add(t, total, v_load(at + group * step))
+                for chunk in range(1, d.chunks):
+                    total = v_add(t, total, v_load(at + chunk * step))
                 v_store(taps + (9 * c + tap) * lanes(t), total)
-        store_taps(t, d, taps, channel, block, panel * nr + q * lanes(t))
+        store_taps(t, d, taps, channel, block, group_of(d, panel), place_of(d, panel) + q * lanes(t))
 
 
 cdef void bias_task(real t, Winograd *d, i64 panel) noexcept nogil:
     """db of a panel: image by image, so that sums stay short."""
-    cdef i64 first = panel * LM_NV * lanes(t)
-    cdef i64 n = min(<i64>LM_NV * lanes(t), d.n - first)
+    cdef i64 first = channel_of(d, panel)
+    cdef i64 n = min(d.nr, d.n - place_of(d, panel))
     cdef i64 pixels = d.rows * d.columns
     cdef i64 image, q
     cdef real total[64]              # two panels
@@ -598,7 +636,7 @@ cdef void bias_task(real t, Winograd *d, i64 panel) noexcept nogil:
     memset(total, 0, LM_NV * LM_VB)
     for image in range(d.mb):
         memset(one, 0, LM_NV * LM_VB)
-        add_pixels(t, one, n, <const real *>d.dst + image * pixels * d.n + first, 1, 0, pixels, d.n)
+        add_pixels(t, one, n, <const real *>d.dst + image * pixels * d.dst_pixel + first, 1, 0, pixels, d.dst_pixel)
         for q in range(n):
             total[q] += one[q]
     for q in range(n):
@@ -653,12 +691,12 @@ cdef void filter_f64(void *d, i64 task, i64 slot) noexcept nogil:
     filter_task(<double>0, <Winograd *>d, task, slot)
 
 
-cdef void group_f32(void *d, i64 task, i64 slot) noexcept nogil:
-    group_task(<float>0, <Winograd *>d, task, slot)
+cdef void chunk_f32(void *d, i64 task, i64 slot) noexcept nogil:
+    chunk_task(<float>0, <Winograd *>d, task, slot)
 
 
-cdef void group_f64(void *d, i64 task, i64 slot) noexcept nogil:
-    group_task(<double>0, <Winograd *>d, task, slot)
+cdef void chunk_f64(void *d, i64 task, i64 slot) noexcept nogil:
+    chunk_task(<double>0, <Winograd *>d, task, slot)
 
 
 cdef void total_f32(void *d, i64 task, i64 slot) noexcept nogil:
@@ -680,73 +718,87 @@ cdef void bias_f64(void *d, i64 task, i64 slot) noexcept nogil:
 # Planning
 
 cdef void geometry(Winograd *d, const i64 *p, bint double_precision, bint backward_input) noexcept nogil:
+    cdef i64 k
     memset(d, 0, sizeof(Winograd))
     d.double_precision = double_precision
     d.item = 8 if double_precision else 4
     d.rate = LM_VB / 2.0 * (1 if double_precision else 2)
     d.e = plain()
     d.mb = p[MB]
+    d.groups = p[GROUPS]
+    d.wide = 1
     d.rotated = backward_input
     if backward_input:
-        d.height, d.width, d.depth, d.rows, d.columns, d.n = p[OH], p[OW], p[OC], p[IH], p[IW], p[IC]
+        d.height, d.width, d.src_pixel, d.rows, d.columns, d.dst_pixel = p[OH], p[OW], p[OC], p[IH], p[IW], p[IC]
         d.top, d.left = 2 * p[DH] - p[PH], 2 * p[DW] - p[PW]
-        d.w_in, d.w_out = p[IC] * 9, 9
+        d.w_in, d.w_out = p[IC] // d.groups * 9, 9
     else:
-        d.height, d.width, d.depth, d.rows, d.columns, d.n = p[IH], p[IW], p[IC], p[OH], p[OW], p[OC]
+        d.height, d.width, d.src_pixel, d.rows, d.columns, d.dst_pixel = p[IH], p[IW], p[IC], p[OH], p[OW], p[OC]
         d.top, d.left = p[PH], p[PW]
-        d.w_in, d.w_out = 9, p[IC] * 9
+        d.w_in, d.w_out = 9, p[IC] // d.groups * 9
+    d.depth, d.n = d.src_pixel // d.groups, d.dst_pixel // d.groups
+    d.w_group = 9 * d.depth * d.n
     d.dy, d.dx = p[DH], p[DW]
     d.down, d.across = ceil_div(d.rows, M * d.dy), ceil_div(d.columns, M * d.dx)
     d.tiles = d.mb * d.down * d.across * d.dy * d.dx
-    d.bytes = (d.mb * (d.height * d.width * d.depth + d.rows * d.columns * d.n) + 9 * d.depth * d.n) * d.item
-    d.panels = ceil_div(d.n, LM_NV * LM_VB // d.item)
-    d.pitch = odd_lines(ceil_div(d.depth * d.item, LM_VB) * LM_VB // d.item, d.item)
+    d.bytes = (d.mb * (d.height * d.width * d.src_pixel + d.rows * d.columns * d.dst_pixel) + d.groups * d.w_group) * d.item
+    d.nr = (1 if d.n * d.item <= LM_VB else LM_NV) * LM_VB // d.item
+    d.panels = ceil_div(d.n, d.nr)
+    for k in range(2, d.groups + 1):
+        if d.groups % k == 0 and k * max(d.depth, d.n) * d.item <= WIDE_BYTES:
+            d.wide = k
+    set_pitches(d)
+
+
+cdef void set_pitches(Winograd *d) noexcept nogil:
+    d.pitch = odd_lines(ceil_div(d.wide * d.depth * d.item, LM_VB) * LM_VB // d.item, d.item)
+    d.n_pitch = odd_lines((d.wide - 1) * d.n + d.panels * d.nr, d.item)
 
 
 cdef i64 weights_bytes(Winograd *d) noexcept nogil:
     """Of U, all of it."""
-    return d.panels * AA * odd_lines(d.depth * LM_NV * LM_VB // d.item, d.item) * d.item
+    return d.groups * d.panels * AA * odd_lines(d.depth * d.nr, d.item) * d.item
 
 
 cdef void blocks(Winograd *d) noexcept nogil:
     """Cut the work of forward and backward_input."""
-    cdef i64 nr = LM_NV * LM_VB // d.item
     cdef i64 most, units
     d.slice = d.depth
-    d.stationary = weights_bytes(d) > STREAM or d.panels > 1 and d.tiles < (8 if d.panels >= 4 else 4) * LM_MR
+    d.stationary = d.groups == 1 and (weights_bytes(d) > STREAM or d.panels > 1 and d.tiles < (8 if d.panels >= 4 else 4) * LM_MR)
     if d.stationary:
         d.span = max(<i64>LM_MR, min(d.tiles, min(<i64>SPAN, d.bytes) // (AA * d.pitch * d.item)))
         d.span = ceil_div(d.tiles, ceil_div(d.tiles, d.span))
-        most = SUMS // (AA * nr * d.item)
+        most = SUMS // (AA * d.nr * d.item)
         d.block = ceil_div(d.span, ceil_div(d.span, most))
         d.plane = odd_lines(d.span * d.pitch, d.item)
         if d.block == d.span:       # one block: M stays where it is while U passes slice by slice
             d.slice = ceil_div(d.depth, ceil_div(d.depth, SLICE if d.bytes > 4 << 20 else SLICE // 2))
     else:
         most = BLOCK // (AA * d.pitch * d.item)
-        units = max(<i64>1, min(<i64>UNITS, d.tiles // (LM_MR // 2)))        # U streams past every block: no fewer tiles than keep the FMA busy
+        units = max(<i64>1, min(ceil_div(UNITS, d.groups // d.wide), d.tiles // (LM_MR // 2)))        # U streams past every block: no fewer tiles than keep the FMA busy
         most = max(<i64>1, min(most // LM_MR * LM_MR if most > LM_MR else most, ceil_div(d.tiles, units)))
         d.block = most
         d.plane = odd_lines(d.block * d.pitch, d.item)
-    d.sums_plane = odd_lines(d.block * nr, d.item)
-    d.u_plane = odd_lines(d.slice * nr, d.item)
+    d.sums_plane = odd_lines(d.block * d.nr, d.item)
+    d.u_plane = odd_lines(d.slice * d.nr, d.item)
     d.local_bytes = aligned(AA * (d.sums_plane + (d.u_plane if d.stationary else d.plane)) * d.item)
 
 
 cdef void divide(Winograd *d) noexcept nogil:
     """Cut the work of backward_weight."""
-    cdef i64 nr = LM_NV * LM_VB // d.item
-    cdef i64 of_tile, own, heights = max(<i64>2 * LM_MR, d.depth * d.panels // UNITS)
-    d.n_pitch = odd_lines(d.panels * nr, d.item)
+    cdef i64 of_tile, own, heights = max(<i64>2 * LM_MR, d.depth * d.panels * d.groups // UNITS)
     of_tile = AA * (d.pitch + d.n_pitch) * d.item
     own = min(<i64>SPAN_OWN, d.bytes // 2) // of_tile
-    d.groups = 0
-    if d.depth + d.n <= FEW and own >= LEAST and d.tiles >= 2 * LEAST:
-        d.groups = min(<i64>GROUPS, d.tiles // LEAST)
-        d.span = ceil_div(d.tiles, d.groups)
+    d.chunks = 0
+    if d.depth + d.n <= FEW and own >= min(<i64>LEAST, d.tiles) and (d.tiles >= 2 * LEAST or d.tiles > 0 and d.groups > 1):
+        d.chunks = max(<i64>1, min(ceil_div(CHUNKS, d.groups // d.wide), d.tiles // LEAST))
+        d.span = ceil_div(d.tiles, d.chunks)
         d.span = ceil_div(d.span, ceil_div(d.span, own))
         heights = ROWS
     else:
+        d.wide = d.groups
+        set_pitches(d)
+        of_tile = AA * (d.pitch + d.n_pitch) * d.item
         d.span = max(<i64>LM_MR, min(d.tiles, min(<i64>SPAN_DU, d.bytes) // of_tile))
         d.span = ceil_div(d.tiles, max(ceil_div(d.tiles, d.span), <i64>1))
     d.block = max(ceil_div(d.span, UNITS), <i64>1)
@@ -754,25 +806,25 @@ cdef void divide(Winograd *d) noexcept nogil:
     d.n_plane = odd_lines(d.span * d.n_pitch, d.item)
     d.blocks_du = ceil_div(d.depth, min(<i64>ROWS, heights))
     d.height_du = ceil_div(d.depth, d.blocks_du)
-    d.local_bytes = aligned((AA * d.height_du * nr + (AA * (d.plane + d.n_plane) if d.groups > 0 else 0)) * d.item)
+    d.local_bytes = aligned((AA * d.height_du * d.nr + (AA * (d.plane + d.n_plane) if d.chunks > 0 else 0)) * d.item)
 
 
 cdef inline i64 sums_elements(Winograd *d) noexcept nogil:
-    """Of one group."""
-    return d.panels * 9 * d.depth * (LM_NV * LM_VB // d.item)
+    """Of one chunk."""
+    return d.groups * d.panels * 9 * d.depth * d.nr
 
 
 cdef i64 sums_bytes(Winograd *d) noexcept nogil:
-    return aligned(max(d.groups, <i64>(d.span < d.tiles)) * sums_elements(d) * d.item)
+    return aligned(max(d.chunks, <i64>(d.span < d.tiles)) * sums_elements(d) * d.item)
 
 
 cdef i64 together_bytes(Winograd *d) noexcept nogil:
     """Of V and dM of a span, if all threads work on it."""
-    return 0 if d.groups > 0 else aligned(AA * (d.plane + d.n_plane) * d.item)
+    return 0 if d.chunks > 0 else aligned(AA * (d.plane + d.n_plane) * d.item)
 
 
 cdef i64 zeros_bytes(Winograd *d) noexcept nogil:
-    return aligned((max(d.depth, d.n)) * d.item)
+    return aligned(d.wide * max(d.depth, d.n) * d.item)
 
 
 cdef i64 shared_bytes(Winograd *d) noexcept nogil:
@@ -780,12 +832,12 @@ cdef i64 shared_bytes(Winograd *d) noexcept nogil:
 
 
 cdef void run(Winograd *d, i64 slots) noexcept nogil:
-    cdef double time = 2.0 * AA * d.tiles * d.depth * d.n / d.rate
+    cdef double time = 2.0 * AA * d.tiles * d.groups * d.depth * d.n / d.rate
     cdef i64 span
     memset(d.zeros, 0, zeros_bytes(d))
     if not d.stationary:
-        parallel_for(weights_f64 if d.double_precision else weights_f32, d, d.panels, 2.0 * d.n * d.depth, ANY_SLOTS)
-        parallel_for(tiles_f64 if d.double_precision else tiles_f32, d, ceil_div(d.tiles, d.block), time, slots)
+        parallel_for(weights_f64 if d.double_precision else weights_f32, d, d.groups * d.panels, 2.0 * d.groups * d.n * d.depth, ANY_SLOTS)
+        parallel_for(tiles_f64 if d.double_precision else tiles_f32, d, d.groups // d.wide * ceil_div(d.tiles, d.block), time, slots)
         return
     d.first = 0
     while d.first < d.tiles:
@@ -871,7 +923,7 @@ def backward_weight(p, cnp.ndarray x, cnp.ndarray g, cnp.ndarray dw, db, cnp.nda
     d.db = cnp.PyArray_BYTES(db) if db is not None else NULL
     with nogil:
         if d.tiles == 0:
-            memset(d.dw, 0, d.depth * d.n * 9 * d.item)
+            memset(d.dw, 0, d.groups * d.w_group * d.item)
         divide(&d)
         d.zeros = cnp.PyArray_BYTES(scratch)
         d.sums = d.zeros + zeros_bytes(&d)
@@ -879,21 +931,21 @@ def backward_weight(p, cnp.ndarray x, cnp.ndarray g, cnp.ndarray dw, db, cnp.nda
         d.dm = d.v + AA * d.plane * d.item
         d.local = d.v + together_bytes(&d)
         slots = (size - (d.local - d.zeros)) // d.local_bytes
-        time = 2.0 * AA * d.tiles * d.depth * d.n / d.rate
+        time = 2.0 * AA * d.tiles * d.groups * d.depth * d.n / d.rate
         memset(d.zeros, 0, zeros_bytes(&d))
         if d.db != NULL:
-            parallel_for(bias_f64 if d.double_precision else bias_f32, &d, d.panels, 0.2 * d.mb * d.rows * d.columns * d.n, ANY_SLOTS)
-        if d.groups > 0:
-            parallel_for(group_f64 if d.double_precision else group_f32, &d, d.groups, time, slots)
+            parallel_for(bias_f64 if d.double_precision else bias_f32, &d, d.groups * d.panels, 0.2 * d.mb * d.rows * d.columns * d.dst_pixel, ANY_SLOTS)
+        if d.chunks > 0:
+            parallel_for(chunk_f64 if d.double_precision else chunk_f32, &d, d.groups // d.wide * d.chunks, time, slots)
             parallel_for(
-                total_f64 if d.double_precision else total_f32, &d, d.panels * ceil_div(d.depth, LM_VB // d.item),
-                0.1 * d.groups * sums_elements(&d), ANY_SLOTS,
+                total_f64 if d.double_precision else total_f32, &d, d.groups * d.panels * ceil_div(d.depth, LM_VB // d.item),
+                0.1 * d.chunks * sums_elements(&d), ANY_SLOTS,
             )
             d.first = d.tiles
         while d.first < d.tiles:
             span = min(d.span, d.tiles - d.first)
-            parallel_for(both_f64 if d.double_precision else both_f32, &d, ceil_div(span, d.block), 2.0 * span * (d.depth + d.n), ANY_SLOTS)
+            parallel_for(both_f64 if d.double_precision else both_f32, &d, ceil_div(span, d.block), 2.0 * span * (d.src_pixel + d.dst_pixel), ANY_SLOTS)
             parallel_for(
-                filter_f64 if d.double_precision else filter_f32, &d, d.panels * d.blocks_du, time * span / d.tiles, slots,
+                filter_f64 if d.double_precision else filter_f32, &d, d.groups * d.panels * d.blocks_du, time * span / d.tiles, slots,
             )
             d.first += d.span

@@ -141,7 +141,7 @@ def few_channels(p: Conv2dProblem) -> bool:
 def conv2d_lanes(pass_: str, p: Conv2dProblem, isa: str) -> float:
     """Lanes are full whatever the channels: with images, but for the last few; those are computed pixel by pixel, wide apart.
 
-    Every value of source and result is transposed. Results of many channels are written far apart, image by image; those of few cost every way the same.
+    Every value of source and result is transposed: many channels lie far apart, image by image; few cost much the same every other way.
     backward_weight reads its sums anew for every band, and adds up lanes in the end.
     """
     rows, columns, depth, channels = _grid(pass_, p)
@@ -154,7 +154,7 @@ def conv2d_lanes(pass_: str, p: Conv2dProblem, isa: str) -> float:
     cycles = alone * (share * 0.72 + (1 - share) * 1.2 * gap) * fma + (share * 0.15 + (1 - share) * 1.5) * moved + 4 * depth * channels
     if pass_ == "backward_weight":
         return cycles + 0.5 * fma + 16 * depth * channels
-    return cycles + (0.5 * rows * columns * channels if channels > 16 else 0.0)
+    return cycles + (0.45 * share * moved if channels >= 16 else 0.0)
 
 
 def single_channel(p: Conv2dProblem) -> bool:
@@ -176,26 +176,27 @@ def conv2d_single(pass_: str, p: Conv2dProblem, isa: str) -> float:
 
 
 def winograd_applies(p: Conv2dProblem) -> bool:
-    """A 3 x 3 filter at every pixel, in one group."""
-    return (p.kh, p.kw, p.sh, p.sw, p.groups) == (3, 3, 1, 1, 1)
+    """A 3 x 3 filter at every pixel, in one group or in groups of enough channels to fill half a register."""
+    return (p.kh, p.kw, p.sh, p.sw) == (3, 3, 1, 1) and (p.groups == 1 or min(p.ic, p.oc) >= 8 * p.groups)
 
 
 def _winograd(pass_: str, p: Conv2dProblem, isa: str, m: int) -> float:
     """The products, and per register of channels the transforms of a tile's pixels (memory included) and of a filter, as measured."""
     products = (m + 2) ** 2
-    rows, columns, depth, channels = (p.ih, p.iw, p.oc, p.ic) if pass_ == "backward_input" else (p.oh, p.ow, p.ic, p.oc)
+    rows, columns, source, result = (p.ih, p.iw, p.oc, p.ic) if pass_ == "backward_input" else (p.oh, p.ow, p.ic, p.oc)
+    depth, channels = source // p.groups, result // p.groups
     tiles = p.mb * p.dh * p.dw * -(-rows // (m * p.dh)) * -(-columns // (m * p.dw))
-    mr, nv, width = TILES[isa]
+    mr, _, width = TILES[isa]
     lanes = width // p.dtype.itemsize
-    panels = -(-channels // (nv * lanes))
-    registers = -(-depth // lanes) + -(-channels // lanes)
+    panels, nv = _registers(p, channels, isa)
+    registers = -(-source // lanes) + -(-result // lanes)
     transforms = tiles * registers * 9 * products
-    filters = depth * -(-channels // lanes)
+    filters = p.groups * depth * -(-channels // lanes)
     # rows and depth of the register tiles: tiles by channels of the source, or the other way round
     long, deep = (depth, tiles) if pass_ == "backward_weight" else (tiles, depth)
     calls = -(-long // mr)
     height = -(-long // max(calls, 1))
-    multiplied = products * panels * calls * (deep * tile_cycles(height, nv) + 60)
+    multiplied = p.groups * products * panels * calls * (deep * tile_cycles(height, nv) + 60)
     per_filter = {"forward": 50 + 2.5 * products, "backward_input": 130 + 2.5 * products, "backward_weight": 60 + 2.6 * products}
     return multiplied + transforms + filters * per_filter[pass_]
 
