@@ -18,8 +18,9 @@ IMPLEMENTATIONS = [row.name for row in OPERATIONS["conv2d"].implementations if "
 LAYERS = [(64, 56), (128, 28), (256, 14), (512, 7), (64, 32), (128, 16), (256, 8), (512, 4)]
 
 
-def layer(mb, channels, side, dtype=F32, *more, k=3):
-    return Conv2dProblem.of((mb, channels, side, side), (channels, channels, k, k), dtype, False, (1, 1), (k // 2, k // 2), *more)
+def layer(mb, channels, side, dtype=F32, dilation=(1, 1), groups=1, *more, k=3):
+    x, w = (mb, channels, side, side), (channels, channels // groups, k, k)
+    return Conv2dProblem.of(x, w, dtype, False, (1, 1), (k // 2, k // 2), dilation, groups, *more)
 
 
 def width(name):
@@ -50,8 +51,10 @@ def test_accuracy_at_many_channels(name, pass_):
 @pytest.mark.parametrize("mb", [1, 8, 64])
 def test_scratch_stays_small(name, mb):
     module = kernels.load("conv2d", name)
-    for channels, side in LAYERS:
-        p = layer(mb, channels, side, k=width(name))
+    for channels, side, groups in [(*sizes, 1) for sizes in LAYERS] + (
+        [] if width(name) == 5 else [(64, 28, 2), (512, 14, 32), (512, 28, 4)]
+    ):
+        p = layer(mb, channels, side, F32, (1, 1), groups, k=width(name))
         for pass_ in OPERATIONS["conv2d"].passes:
             shared, per_thread = module.scratch(pass_, p)
             of_weights = module.transformed(pass_, p)
@@ -85,7 +88,8 @@ def test_winograd_is_chosen_for_many_channels_and_not_for_few():
             assert "winograd" in select("conv2d", pass_, layer(8, channels, side)).name
     for pass_ in OPERATIONS["conv2d"].passes:
         assert select("conv2d", pass_, layer(64, 16, 14, k=5)).name == "cy_winograd_rows"
-    for channels in (1, 3, 8, 16):
+        assert select("conv2d", pass_, layer(8, 64, 28, F32, (1, 1), 2)).name == "cy_winograd_f4"
+    for channels in (1, 3, 8):
         assert "winograd" not in select("conv2d", "forward", layer(8, channels, 32)).name
 
 

@@ -26,7 +26,7 @@ of (v, u), each with the taps that hit it: no multiplication by inserted zeros.
 | nb_depthwise | as cy_depthwise, in place | numba |
 | nb_depthwise3x3 | the same as cy_depthwise3x3 | numba |
 | cy_winograd_f2 | 3 x 3 at step 1, dilated or not: 16 products for 4 pixels | many channels, few pixels |
-| cy_winograd_f4 | the same: 36 products for 16 pixels | 32 channels and more |
+| cy_winograd_f4 | the same: 36 products for 16 pixels | 16 channels and more, 32 in each of several groups |
 | cy_winograd_rows | filters 5 wide at step 1: 8 products for 4 pixels of a row | 6 channels and more |
 | nb_direct | the same as cy_direct | numba |
 | nb_grouped | as cy_grouped, a permutation per run of taps | numba |
