@@ -1,6 +1,7 @@
 """The command: every sub-command, model and error, on tiny sizes."""
 
 import csv
+import importlib.util
 import json
 import os
 import re
@@ -339,3 +340,63 @@ def test_warmup_compiles_once(tmp_path):
     (made,) = re.findall(r"^(\d+) functions compiled in [\d.]+ s, 0 from the cache", first, re.M)
     assert int(made) > 5 and "gemm.nb_packed.block_task" in first
     assert f"0 functions compiled in 0.0 s, {made} from the cache" in second
+
+
+def test_training_without_matplotlib(tmp_path, capsys, monkeypatch):
+    """As with `pip install lamella` alone: everything but the pictures."""
+    for name in [name for name in sys.modules if name.partition(".")[0] == "matplotlib"]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    find = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name, *rest: None if name == "matplotlib" else find(name, *rest))
+    assert main(["train", "--model", "mlp", "--out", "run", *TINY]) == 0
+    assert "no pictures, which Matplotlib draws; run: pip install 'lamella[train]'" in capsys.readouterr().err
+    assert read("run/metrics.json")["epochs"] == 2
+    with pytest.raises(RuntimeError, match="pip install"):
+        lamella.train.plots.plot_curves([{"epoch": 1, "train_loss": 2.0, "lr": 0.1}])
+
+
+@pytest.mark.parametrize(
+    ("argv", "message"),
+    [
+        (["bench", "--plot", "roofline.nope"], "such as roofline.png"),
+        (["bench", "--plot", "nothing/roofline.png"], "there is no folder nothing"),
+        (["bench", "--json", "nothing/b.json"], "there is no folder nothing"),
+        (["lr-find", "--plot", "lr.nope"], "such as lr.png"),
+        (["tune", "mlp", "--out", "nothing/t.json"], "there is no folder nothing"),
+        (["tune", "resnet99"], "expected one of mlp, lenet, vgg-small, resnet8, resnet20, or a saved model, got 'resnet99'"),
+    ],
+)
+def test_what_cannot_be_written_is_said_before_measuring(capsys, monkeypatch, argv, message):
+    def measure(*_, **__):
+        raise AssertionError("measured first")
+
+    monkeypatch.setattr("lamella.bench._limits", measure)
+    monkeypatch.setattr("lamella.tuning.tune", measure)
+    monkeypatch.setattr("lamella.train.find_lr", measure)
+    assert message in fails(capsys, *argv)
+
+
+def test_check_reports_as_the_other_commands(capsys, monkeypatch):
+    assert "unrecognized arguments: --nope" in fails(capsys, "check", "--nope")
+
+    def interrupted(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("lamella.testing.selfcheck.main", interrupted)
+    assert main(["check"]) == 130
+    assert "lamella check: interrupted" in capsys.readouterr().err
+
+
+def test_check_includes_registered_kernels(capsys):
+    def my_copy(p, x, out, scratch):
+        np.copyto(out, x.transpose(0, 2, 1))
+
+    lamella.register_kernel("reorder", "forward", my_copy)
+    try:
+        assert main(["check", "--operation", "reorder", "--quick"]) == 0
+        assert re.search(r"my_copy: \d+ ok", capsys.readouterr().out)
+        assert main(["check", "--operation", "reorder", "--quick", "--backend", "reference"]) == 0
+        assert "my_copy" not in capsys.readouterr().out
+    finally:
+        lamella.unregister_kernel("reorder", "my_copy")

@@ -148,6 +148,24 @@ def test_bench(tmp_path, capsys, monkeypatch):
     assert "FMA peak" in capsys.readouterr().out
 
 
+def test_a_roofline_holds_any_choice_of_suites(tmp_path, monkeypatch):
+    """Suites without arithmetic or bytes have no place in it; none is left out for want of colours."""
+    pytest.importorskip("matplotlib")
+    labels = []
+    finish = bench.plots.finish
+    monkeypatch.setattr(
+        bench.plots,
+        "finish",
+        lambda figure, path: labels.append([c.get_label() for c in figure.axes[0].collections]) or finish(figure, path),
+    )
+    times = {race.US: [1e-3]}
+    rows = [{"suite": name, "flops": 1e6, "bytes": 1e6, "times": times} for name in SUITES]
+    rows[0] = {**rows[0], "bytes": 0}
+    bench.draw(rows, {"peak": 1e11, "bandwidth": 1e10}, "all", tmp_path / "all.png")
+    bench.draw(rows[:1], {"peak": 1e11, "bandwidth": 1e10}, "none", tmp_path / "none.svg")
+    assert labels == [[name for name in list(SUITES)[1:] if name != "overhead"], []]
+
+
 @pytest.mark.parametrize("name", ["1x28x28 b64 flip, crop, cutout", "3x32x32 b64 flip, rotate, zoom, move, brightness, contrast, cutout"])
 def test_numpy_and_scipy_augment_alike(name):
     case = SUITES["augmentation"]()[name]

@@ -6,12 +6,12 @@ process of its own (lamella.testing.peers). benchmarks/peers/run.py does the sam
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import re
 import statistics
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 from lamella import threads as _threads
@@ -21,6 +21,7 @@ from lamella.testing.measure import machine
 from lamella.testing.peers import report
 from lamella.testing.peers.race import NUMBA, PEERS, US, available, compare, together
 from lamella.testing.peers.suites import LIBRARIES, SUITES
+from lamella.train import plots
 
 # the cases that are shown where no suite is named: a regular expression per suite
 BRIEF = {
@@ -79,7 +80,7 @@ def run(
     one dict per case, see `lamella.testing.peers.race.compare`
     """
     if plot_file is not None:
-        _matplotlib()
+        plots.check_target(plot_file)
     threads = threads or _threads.get_num_threads()
     config = get_config()
     limits = {n: _limits(n) for n in sorted({1, threads})}
@@ -139,25 +140,18 @@ def _means(rows: Sequence[dict[str, Any]], libraries: Sequence[str]) -> None:
             )
 
 
-def _matplotlib() -> Any:
-    try:
-        from matplotlib.figure import Figure
-    except ImportError:
-        raise RuntimeError("--plot needs Matplotlib; run: pip install 'lamella[train]'") from None
-    return Figure
-
-
 def draw(rows: Sequence[dict[str, Any]], limit: dict[str, float], title: str, path: str | os.PathLike) -> None:
     """A roofline: what each operation reaches against how much arithmetic it does per byte, under what the machine allows.
 
     Williams, Waterman, Patterson, Roofline, Communications of the ACM 52(4), 2009.
     """
-    figure = _matplotlib()(figsize=(9, 5.6), dpi=110, layout="constrained")
+    figure = plots.new_figure(9, 5.6)
     axes = figure.add_subplot()
     points = [(row["suite"], row["flops"] / row["bytes"], row["flops"] / statistics.median(row["times"][US]) / 1e9) for row in rows
-              if row["suite"] != "overhead"]  # fmt: skip
-    low, high = min(x for _, x, _ in points) / 2, max(x for _, x, _ in points) * 2
+              if row["suite"] != "overhead" and row["flops"] > 0 < row["bytes"]]  # fmt: skip
     ridge = limit["peak"] / limit["bandwidth"]
+    intensities = [x for _, x, _ in points] or [ridge]
+    low, high = min(intensities) / 2, max(intensities) * 2
     peak = limit["peak"] / 1e9
     axes.set(xscale="log", yscale="log", title=title)
     axes.plot([low, ridge, max(high, ridge)], [low * limit["bandwidth"] / 1e9, peak, peak], color="#222222", lw=1.6)
@@ -169,12 +163,13 @@ def draw(rows: Sequence[dict[str, Any]], limit: dict[str, float], title: str, pa
         fontsize=9,
         va="bottom",
     )
-    for colour, suite in zip(COLOURS, dict.fromkeys(suite for suite, *_ in points)):
+    for colour, suite in zip(itertools.cycle(COLOURS), dict.fromkeys(suite for suite, *_ in points)):
         x, y = zip(*((x, y) for name, x, y in points if name == suite))
         axes.scatter(x, y, s=26, color=colour, label=suite, alpha=0.85, linewidths=0)
     axes.set_xlim(low, max(high, ridge))
     axes.set_xlabel("arithmetic intensity, flop per byte of operands and result")
     axes.set_ylabel("GF/s")
     axes.grid(which="major", alpha=0.25)
-    axes.legend(fontsize=8, frameon=False, loc="lower right")
-    figure.savefig(Path(path))
+    if points:
+        axes.legend(fontsize=8, frameon=False, loc="lower right")
+    plots.finish(figure, path)

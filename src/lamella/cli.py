@@ -9,6 +9,7 @@ import argparse
 import copy
 import csv
 import dataclasses
+import importlib.util
 import io
 import json
 import os
@@ -234,14 +235,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     argv = list(sys.argv[1:] if argv is None else argv)
     if argv[:1] == ["check"]:
-        from lamella.testing.selfcheck import main as check
-
-        return check(argv[1:])
-    args = _parser().parse_args(argv)
+        args = argparse.Namespace(command="check", run=lambda args: _check(argv[1:]))
+    else:
+        args = _parser().parse_args(argv)
     try:
         return args.run(args)
     except KeyboardInterrupt as interruption:
-        print(f"\nlamella {args.command}: {interruption or 'interrupted'}", file=sys.stderr)
+        print(f"\nlamella {args.command}: {str(interruption) or 'interrupted'}", file=sys.stderr)
         return 130
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -529,8 +529,10 @@ def _lr_find(args: argparse.Namespace) -> int:
     options = argparse.Namespace(**{**DEFAULTS, **vars(args)})
     _compute(options)
     from lamella.data import DataLoader
-    from lamella.train import find_lr
+    from lamella.train import find_lr, plots
 
+    if options.plot:
+        plots.check_target(options.plot)
     options.lr = options.start
     images, _, model, _, _ = _study(options)
     loader = DataLoader(images, min(options.batch_size, len(images)), shuffle=True, drop_last=True)
@@ -552,15 +554,13 @@ def _pictures(out: Path, options: Any, model: Any, history: list[dict[str, Any]]
     if weight.ndim == 2:
         weight = weight.reshape(len(weight), test.in_channels, *test.image_size)
         what = f"First-layer weights of {name}"
-    try:
+    if importlib.util.find_spec("matplotlib") is None:
+        print("lamella train: no pictures, which Matplotlib draws; run: pip install 'lamella[train]'", file=sys.stderr)
+    else:
         plots.plot_curves(history, out / "curves.png", name, "test" if options.patience is None else "validation")
         matrix = confusion_matrix(test.labels, logits, len(test.classes))
         plots.plot_confusion(matrix, test.classes, out / "confusion.png", f"{name}: {right:.1%} of {len(test)} test images right")
         plots.plot_filters(weight, out / "filters.png", what)
-    except RuntimeError as error:
-        if "need matplotlib" not in str(error):
-            raise
-        print(f"lamella train: no pictures: {error}", file=sys.stderr)
 
 
 # predict
@@ -636,6 +636,12 @@ def _predict(args: argparse.Namespace) -> int:
 # bench and tune
 
 
+def _check_folder(path: str) -> None:
+    """Before a long measurement, that its result can be written."""
+    if not Path(path).parent.is_dir():
+        raise ValueError(f"{path}: there is no folder {Path(path).parent}")
+
+
 def _bench(args: argparse.Namespace) -> int:
     from lamella import bench
     from lamella.testing.peers.suites import SUITES
@@ -643,6 +649,8 @@ def _bench(args: argparse.Namespace) -> int:
     for name in args.suite or []:
         if name not in SUITES:
             raise ValueError(f"--suite: expected some of {', '.join(SUITES)}, got {name!r}")
+    if args.json is not None:
+        _check_folder(args.json)
     bench.run(args.suite, args.threads, args.quick, args.json, args.plot)
     return 0
 
@@ -652,6 +660,9 @@ def _tune(args: argparse.Namespace) -> int:
 
     if (args.model is None) == (args.problems is None):
         raise ValueError(f"expected either a model ({', '.join(MODELS)}, or a file) or --problems FILE")
+    if args.model is not None and args.model not in MODELS and not Path(args.model).exists():
+        raise ValueError(f"expected one of {', '.join(MODELS)}, or a saved model, got {args.model!r}")
+    _check_folder(args.out)
     if args.threads is not None:
         lamella.set_num_threads(args.threads)
     found = tuning.read_problems(args.problems) if args.problems else _problems_of_model(args)
@@ -696,6 +707,12 @@ def _info(args: argparse.Namespace) -> int:
     else:
         show_config()
     return 0
+
+
+def _check(argv: list[str]) -> int:
+    from lamella.testing.selfcheck import main as check
+
+    return check(argv, Parser)
 
 
 if __name__ == "__main__":

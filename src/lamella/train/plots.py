@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,18 +16,59 @@ __all__ = ["plot_batch_losses", "plot_confusion", "plot_curves", "plot_filters",
 _TRAIN, _VALID = "#1f5fa8", "#d1601f"
 
 
-def _figure(width: float, height: float) -> Any:
+def new_figure(width: float, height: float) -> Any:
+    """A Matplotlib figure of so many inches.
+
+    Raises
+    ------
+    RuntimeError
+        Matplotlib is not installed.
+
+    Examples
+    --------
+    >>> new_figure(4, 3).get_size_inches().tolist()
+    [4.0, 3.0]
+    """
     try:
         from matplotlib.backends.backend_agg import FigureCanvasAgg
         from matplotlib.figure import Figure
     except ImportError:
-        raise RuntimeError("plots need matplotlib; run: pip install 'lamella[train]'") from None
+        raise RuntimeError("pictures are drawn by Matplotlib; run: pip install 'lamella[train]'") from None
     figure = Figure(figsize=(width, height), layout="constrained")
     FigureCanvasAgg(figure)  # not pyplot: the user's backend and figures stay as they are
     return figure
 
 
-def _finish(figure: Any, path: str | os.PathLike | None) -> Any:
+def check_target(path: str | os.PathLike) -> None:
+    """Raise what drawing into a file would raise in the end, before what is to be drawn has taken its time.
+
+    Parameters
+    ----------
+    path : str or path
+
+    Raises
+    ------
+    RuntimeError
+        Matplotlib is not installed.
+    ValueError
+        It does not write this format, or the folder does not exist.
+
+    Examples
+    --------
+    >>> check_target("roofline.nope")
+    Traceback (most recent call last):
+    ValueError: roofline.nope: expected the name of a picture, such as roofline.png, .svg or .pdf
+    """
+    formats = new_figure(1, 1).canvas.get_supported_filetypes()
+    path = Path(path)
+    if path.suffix.lower().removeprefix(".") not in formats:
+        raise ValueError(f"{path}: expected the name of a picture, such as {path.with_suffix('.png')}, .svg or .pdf")
+    if not path.parent.is_dir():
+        raise ValueError(f"{path}: there is no folder {path.parent}")
+
+
+def finish(figure: Any, path: str | os.PathLike | None) -> Any:
+    """Save the figure, if a path is given, and return it."""
     if path is not None:
         figure.savefig(path, dpi=120)
     return figure
@@ -62,14 +104,14 @@ def plot_curves(
     >>> plot_curves(history).axes[0].get_ylabel()
     'loss'
     """
-    from matplotlib.ticker import MaxNLocator
-
     if not history:
         raise ValueError("plot_curves: expected the history of at least one epoch, got none")
     epochs = [record["epoch"] for record in history]
     accuracies = any("train_accuracy" in record for record in history)
     panels = ["loss", "accuracy"] if accuracies else ["loss"]
-    figure = _figure(4.6 * len(panels) + 3.4, 3.6)
+    figure = new_figure(4.6 * len(panels) + 3.4, 3.6)
+    from matplotlib.ticker import MaxNLocator
+
     axes = figure.subplots(1, len(panels) + 1, width_ratios=[1.35] * len(panels) + [1])
     marker = "o" if len(epochs) <= 40 else None
     for axis, name in zip(axes, panels):
@@ -92,7 +134,7 @@ def plot_curves(
     axes[-1].set_ylim(bottom=0)
     if title:
         figure.suptitle(title, fontsize=11)
-    return _finish(figure, path)
+    return finish(figure, path)
 
 
 def plot_batch_losses(losses: Sequence[float], path: str | os.PathLike | None = None, batches_per_epoch: int | None = None) -> Any:
@@ -128,7 +170,7 @@ def plot_batch_losses(losses: Sequence[float], path: str | os.PathLike | None = 
     sums = np.concatenate([[0.0], np.cumsum(values)])
     first = np.maximum(np.arange(len(values)) - width + 1, 0)
     average = (sums[1:] - sums[first]) / (np.arange(1, len(values) + 1) - first)
-    figure = _figure(7, 4)
+    figure = new_figure(7, 4)
     axis = figure.subplots()
     number = np.arange(1, len(values) + 1)
     axis.plot(number, values, color=_TRAIN, alpha=0.3, linewidth=1, label="loss of a batch")
@@ -139,7 +181,7 @@ def plot_batch_losses(losses: Sequence[float], path: str | os.PathLike | None = 
     axis.set_ylabel("loss")
     axis.grid(alpha=0.3)
     axis.legend()
-    return _finish(figure, path)
+    return finish(figure, path)
 
 
 def plot_confusion(
@@ -171,7 +213,7 @@ def plot_confusion(
     totals = matrix.sum(1, keepdims=True)
     part = np.divide(matrix, totals, out=np.zeros(matrix.shape), where=totals > 0)
     side = min(max(0.62 * n, 3.5), 16)
-    figure = _figure(side + 2.3, side + 1.6)
+    figure = new_figure(side + 2.3, side + 1.6)
     axis = figure.subplots()
     image = axis.imshow(part, vmin=0, vmax=1, cmap="Blues")
     axis.set_xticks(range(n), names, rotation=45, ha="right", rotation_mode="anchor")
@@ -187,7 +229,7 @@ def plot_confusion(
     axis.tick_params(which="minor", length=0)
     figure.colorbar(image, ax=axis, label="part of the images of the class", shrink=0.85)
     axis.set_title(title or f"{np.trace(matrix)} of {matrix.sum()} right", fontsize=11)
-    return _finish(figure, path)
+    return finish(figure, path)
 
 
 def plot_filters(weight: Any, path: str | os.PathLike | None = None, title: str | None = None, limit: int = 64) -> Any:
@@ -225,7 +267,7 @@ def plot_filters(weight: Any, path: str | os.PathLike | None = None, title: str 
     columns = min(count, 8 if count > 6 else 6)
     rows = -(-count // columns)
     color = weight.shape[1] == 3
-    figure = _figure(1.1 * columns + (0.5 if color else 1.3), 1.25 * rows + 0.8)
+    figure = new_figure(1.1 * columns + (0.5 if color else 1.3), 1.25 * rows + 0.8)
     axes = np.atleast_1d(figure.subplots(rows, columns, squeeze=False)).ravel()
     bound = float(np.abs(shown).max()) or 1.0
     image = None
@@ -244,7 +286,7 @@ def plot_filters(weight: Any, path: str | os.PathLike | None = None, title: str 
         figure.colorbar(image, ax=list(axes[:count]), label="weight", shrink=0.9, aspect=14 if rows < 3 else 24)
     more = f" (the first {limit} of {len(weight)})" if len(weight) > limit else ""
     figure.suptitle((title or f"{len(weight)} filters of {weight.shape[2]} x {weight.shape[3]}") + more, fontsize=11)
-    return _finish(figure, path)
+    return finish(figure, path)
 
 
 def plot_lr_find(
@@ -275,7 +317,7 @@ def plot_lr_find(
     >>> plot_lr_find([0.1, 1.0, 10.0], [2.0, 1.0, 3.0], [2.0, 1.0, 3.0], 0.1, 1.0).axes[0].get_xscale()
     'log'
     """
-    figure = _figure(7, 4)
+    figure = new_figure(7, 4)
     axis = figure.subplots()
     axis.plot(lrs, losses, color=_TRAIN, alpha=0.3, linewidth=1, label="loss of a batch")
     axis.plot(lrs, smoothed, color=_TRAIN, linewidth=2, label="smoothed")
@@ -289,4 +331,4 @@ def plot_lr_find(
     axis.set_ylabel("loss")
     axis.grid(alpha=0.3)
     axis.legend()
-    return _finish(figure, path)
+    return finish(figure, path)
