@@ -12,10 +12,14 @@
 Shapes   images (mb, c, h, w) in channels-last memory, weights (oc, ic, kh, 5) with kh <= 8; stride 1, no dilation, one group, any padding.
          backward_input is the forward pass of g with weights turned by 180 degrees, channels exchanged and padding kh - 1 - ph, 4 - pw.
 Storage  V = B^T d [8][row][tile][ic], with the kh - 1 rows around a band    U = G g [panel of nr channels][8][kh][ic][nr]    M = V U [8][row][tile][nr]
-         dM = A dY [8][row][tile][oc]    dU = V^T dM [panel][8][kh][ic][nr].  Rows of V and dM are an odd number of cache lines apart.
+         dM = A dY [8][row][tile][oc]    dU = V^T dM [panel][8][kh][ic][nr].  Tiles of V and dM are an odd number of cache lines apart.
+         For few channels V is upright, [8][tile][row][ic], and M [8][tile][row][nr]: kh rows of V are one depth of kh * ic.
+         Up to half a register of channels share it with those of the next row: M [8][tile][row / 2][row % 2, oc], from kh + 1 rows of V,
+         U [8][kh + 1][ic][row % 2, oc] with the rows of the filter one further down for the second row.
 Transforms   lanes = channels, a tile in registers. A row is transformed once for all rows of the filter: that is what one dimension gains over two
 Tile     forward, backward_input                                   backward_weight
-         rows: tiles of the band, which are one run, V in place     rows: channels of x (of two rows of the filter), V in place
+         rows: tiles of the band, runs of V, in place; of two runs  rows: channels of x (of two rows of the filter), V in place
+         where that fits the registers
          columns: nr channels; depth: rows of the filter, ic        columns: nr channels of g; depth: images, tiles
 Loops    U once per call; tasks are bands of an image
            V                     in L2
@@ -24,7 +28,7 @@ Loops    U once per call; tasks are bands of an image
          backward_weight: tasks are chunks of bands with a private dU each
            blocks of bands       V and dM in L2
            panels, 8 products    adding to dU; in the end dg from the sum of all dU, chunk after chunk
-Edges    pixels outside an image read a pixel of zeros; stores look at the width of the image. The last panel is padded, the last register of channels masked.
+Edges    pixels outside an image are zeros; stores look at the width of the image. The last panel is padded, the last register of channels masked.
 Cost     8/20 multiplications, more where 4 does not divide the width; transforms of some 80 cycles per tile and register of channels, on either side
 Error    float32: as that of the formula within a factor of 2 (measured 1.5e-6 of max|y| at 32 channels)
 Loses    to cy_lanes and cy_direct for very few channels: the transforms, and lanes that are empty
@@ -35,9 +39,9 @@ from libc.string cimport memset
 
 from lamella.kernels._common.pool cimport ANY_SLOTS, parallel_for
 from lamella.kernels._common.simd cimport (
-    LM_MR, LM_NV, LM_VB, lanes, v_add, v_fma, v_load, v_load_n, v_mul, v_prefetch_l2, v_set, v_store, v_store_n, v_sub, v_zero, vec,
+    LM_MR, LM_NV, LM_VB, lanes, v_add, v_fma, v_load, v_load_n, v_mul, v_permute, v_prefetch_l2, v_set, v_store, v_store_n, v_sub, v_zero, vec,
 )
-from lamella.kernels._common.tile cimport BIAS_COLUMN, Epilogue, finish, pair_fits, pair_run, plain, tile_run
+from lamella.kernels._common.tile cimport ACT_NONE, BIAS_COLUMN, BIAS_NONE, Epilogue, finish, pair_fits, pair_run, plain, tile_run
 from lamella.kernels._common.transpose cimport square
 from lamella.kernels._common.types cimport i64, real
 from lamella.kernels.conv2d.gather cimport IC, IH, IW, KH, MB, OC, OH, OW, PH, PW, aligned, ceil_div, epilogue, odd_lines
@@ -56,6 +60,9 @@ cdef enum:
     MOST = 64 << 20             # bytes of transformed weights, or of sums of their gradients
     BANDS = 4                   # tasks wanted at least
     LOW = 7                     # rows of a band at least, if that many tasks can be had otherwise
+    GRAIN = 12500               # ns of a task at least, likewise
+    TALL = 5                    # rows of a band from which on V and M run down its columns
+    FLAT = 1024                 # bytes of a pixel's channels up to which rows of V that run down are packed: larger ones would share the sets of L1
 
 
 cdef struct Rows:
@@ -77,8 +84,11 @@ cdef struct Rows:
     i64 w_in, w_out             # steps in w from channel to channel of src and of dst, elements
     bint rotated
     i64 nv, nr, panels          # registers and channels of a panel
-    i64 pitch, plane            # V: elements from tile to tile, and from product to product
+    i64 halves                  # rows of dst whose channels share a register
+    bint upright                # V and M run down the columns of tiles, not along the rows
+    i64 row, tile, plane        # V: elements from row to row, from tile to tile, and from product to product
     i64 band                    # V of a band, in a plane
+    i64 inner, outer            # positions of M that run in V, and such runs, of a whole band
     i64 sums_plane              # M: from product to product
     # backward_weight
     i64 n_pitch, n_plane, n_band        # dM likewise
@@ -87,7 +97,6 @@ cdef struct Rows:
     char *dw
     char *db
     # scratch
-    char *zeros                 # a pixel of zeros
     char *u                     # U, or private copies of dU, each with a row of db per panel
     char *local                 # of slot 0
     i64 local_bytes
@@ -182,51 +191,76 @@ cdef inline void fetch(const char *start, i64 size, i64 part, i64 parts) noexcep
         v_prefetch_l2(start + i * 64)
 
 
+cdef inline vec half_turn(real t) noexcept nogil:
+    """The permutation that exchanges the halves of a register."""
+    cdef int order[16]
+    cdef int i
+    for i in range(LM_VB // 4):
+        order[i] = (i + LM_VB // 8) % (LM_VB // 4)
+    return v_load(<const real *>order)
+
+
 # Transforms, lanes = channels
 
+cdef inline vec pixel(real t, const real *line, i64 x, i64 width, i64 step, i64 n) noexcept nogil:
+    """n channels of pixel x of a row, zeros outside of it."""
+    if x < 0 or x >= width:
+        return v_zero()
+    return v_load(line + x * step) if n == lanes(t) else v_load_n(t, line + x * step, n)
+
+
 cdef void transform_input(real t, Rows *d, i64 image, i64 r0, real *v) noexcept nogil:
-    """v[product][row][tile][channel] = B^T d for the rows of src under a band of dst from r0 on."""
-    cdef const real *at[A]
+    """v[product][row][tile][channel] = B^T d for the rows of src under a band of dst from r0 on. A register stored may reach into the next row."""
     cdef vec a[A]
     cdef vec r[A]
-    cdef i64 row, y, tile, x, c, left
+    cdef i64 row, y, tile, _tile, x, i, c, left
     cdef const real *line
     cdef real *to
     cdef int j
     for row in range(d.band_rows + d.taps - 1):
         y = r0 + row - d.top
-        to = v + row * d.across * d.pitch
-        if y < 0 or y >= d.height:
-            for j in range(A):
-                memset(to + j * d.plane, 0, d.across * d.pitch * sizeof(real))
-            continue
-        line = <const real *>d.src + (image * d.height + y) * d.width * d.depth
-        for tile in range(d.across):
-            for j in range(A):
-                x = tile * M + j - d.left
-                at[j] = line + x * d.depth if 0 <= x and x < d.width else <const real *>d.zeros
-            c = 0
-            while c < d.depth:
-                left = min(d.depth - c, <i64>lanes(t))
-                for j in range(A):
-                    a[j] = v_load(at[j] + c) if left == lanes(t) else v_load_n(t, at[j] + c, left)
+        for i in range(ceil_div(d.depth, lanes(t))):
+            c = i * lanes(t)
+            to = v + row * d.row + c
+            if y < 0 or y >= d.height:
+                for _tile in range(d.across):
+                    for j in range(A):
+                        v_store(to + j * d.plane, v_zero())
+                    to += d.tile
+                continue
+            left = min(d.depth - c, <i64>lanes(t))
+            line = <const real *>d.src + (image * d.height + y) * d.width * d.depth + c
+            for j in range(A - M):
+                a[M + j] = pixel(t, line, j - d.left, d.width, d.depth, left)
+            for tile in range(d.across):
+                x = (tile + 1) * M - d.left
+                for j in range(M):
+                    a[j] = a[M + j]
+                    a[M + j] = pixel(t, line, x + j, d.width, d.depth, left)
                 input_line(t, a, r)
                 for j in range(A):
-                    v_store(to + j * d.plane + c, r[j])
-                c += lanes(t)
-            to += d.pitch
+                    v_store(to + j * d.plane, r[j])
+                to += d.tile
+
+
+cdef inline i64 reach(Rows *d) noexcept nogil:
+    """Rows of src that the rows of dst of a register sum over."""
+    return d.taps + d.halves - 1
 
 
 cdef void transform_weights(real t, Rows *d, i64 panel) noexcept nogil:
-    """U of a panel: taps are transposed in registers, then transformed row by row of the filter."""
+    """U of a panel: taps are transposed in registers, then transformed row by row of the filter. Where two rows of dst share a register,
+    the second one's row of the filter lies one row further down."""
     cdef real taps[(HIGH * R + 8) * 16]         # [tap][lane]
     cdef vec g[R]
     cdef vec r[A]
     cdef i64 count = d.taps * R
-    cdef i64 step = d.taps * d.depth * d.nr     # from product to product
+    cdef i64 step = reach(d) * d.depth * d.nr       # from product to product
     cdef i64 c, q, i, k, first, left, tap
     cdef int j
-    cdef real *to
+    cdef real *to = <real *>d.u + panel * A * step
+    if d.halves > 1:
+        memset(to, 0, A * step * sizeof(real))
     for q in range(d.nv):
         first = panel * d.nr + q * lanes(t)
         left = min(d.n - first, <i64>lanes(t))
@@ -245,21 +279,40 @@ cdef void transform_weights(real t, Rows *d, i64 panel) noexcept nogil:
                 weight_line(t, g, r)
                 to = <real *>d.u + panel * A * step + (i * d.depth + c) * d.nr + q * lanes(t)
                 for k in range(A):
-                    v_store(to + k * step, r[k])
+                    if d.halves == 1:
+                        v_store(to + k * step, r[k])
+                    else:
+                        v_store_n(t, to + k * step, left, r[k])
+                        v_store_n(t, to + k * step + d.depth * d.nr + lanes(t) // 2, left, r[k])
+
+
+cdef inline void store_tile(real t, const vec *r, i64 pixels, i64 n, i64 channel, const Epilogue *e, real *to, i64 step) noexcept nogil:
+    """n channels of the pixels of a tile that the image has."""
+    cdef int j
+    if e.bias_kind == BIAS_NONE and e.act == ACT_NONE and pixels >= M:
+        for j in range(M):
+            v_store_n(t, to + j * step, n, r[j])
+        return
+    for j in range(M):
+        if j < pixels:
+            v_store_n(t, to + j * step, n, finish(t, r[j], e, to, n, 0, channel))
 
 
 cdef void transform_output(real t, Rows *d, i64 image, i64 r0, i64 rows, i64 panel, const real *m) noexcept nogil:
     """dst = act(A^T m + bias) for a panel of channels of a band."""
     cdef vec a[A]
     cdef vec r[M]
-    cdef i64 row, tile, q, left, n
+    cdef vec turn
+    cdef i64 row, tile, q, left, n, i
     cdef int j
     cdef const real *at
     cdef real *to
     cdef Epilogue e = d.e
     if e.bias_kind == BIAS_COLUMN:
         e.bias = <const real *>d.e.bias + panel * d.nr
-    for row in range(rows):
+    turn = half_turn(t)
+    for i in range(ceil_div(rows, d.halves)):
+        row = i * d.halves
         for tile in range(d.across):
             to = <real *>d.dst + ((image * d.rows + r0 + row) * d.columns + tile * M) * d.n + panel * d.nr
             for q in range(d.nv):
@@ -267,13 +320,15 @@ cdef void transform_output(real t, Rows *d, i64 image, i64 r0, i64 rows, i64 pan
                 left = min(d.n - panel * d.nr - n, <i64>lanes(t))
                 if left <= 0:
                     break
-                at = m + (row * d.across + tile) * d.nr + n
+                at = m + (tile * d.inner + i if d.upright else i * d.across + tile) * d.nr + n
                 for j in range(A):
                     a[j] = v_load(at + j * d.sums_plane)
                 output_line(t, a, r)
-                for j in range(M):
-                    if tile * M + j < d.columns:
-                        v_store_n(t, to + j * d.n + n, left, finish(t, r[j], &e, to, left, 0, n))
+                store_tile(t, r, d.columns - tile * M, left, n, &e, to + n, d.n)
+                if row + 1 < rows and d.halves > 1:
+                    for j in range(M):
+                        r[j] = v_permute(r[j], turn)
+                    store_tile(t, r, d.columns - tile * M, left, n, &e, to + d.columns * d.n, d.n)
 
 
 cdef void transform_gradient(real t, Rows *d, i64 image, i64 r0, i64 rows, real *v) noexcept nogil:
@@ -306,48 +361,65 @@ cdef void transform_gradient(real t, Rows *d, i64 image, i64 r0, i64 rows, real 
 
 # Tasks
 
+cdef inline void multiply(real t, Rows *d, int nv, i64 taps, const i64 *ao, const i64 *bo, i64 depth, const real *v, const real *u, real *m) noexcept nogil:
+    """A product of a band: blocks of the runs of V, two at a time where they are small, those of the same place in each run one after another."""
+    cdef i64 parts = ceil_div(d.inner, LM_MR)
+    cdef i64 height = ceil_div(d.inner, parts)
+    cdef i64 step = d.row * d.halves if d.upright else d.tile
+    cdef i64 k = 0, first, high, at, to, a_jump, c_jump
+    cdef Epilogue e = plain()
+    while k < parts * d.outer:
+        first = k // d.outer * height
+        high = min(height, d.inner - first)
+        at = k % d.outer * d.tile + first * step
+        to = (k % d.outer * d.inner + first) * nv * lanes(t)
+        k += 1
+        if k < parts * d.outer and pair_fits(high, nv):
+            first = k // d.outer * height
+            a_jump = k % d.outer * d.tile + first * step - at
+            c_jump = (k % d.outer * d.inner + first) * nv * lanes(t) - to
+            if min(height, d.inner - first) == high:
+                pair_run(
+                    t, high, nv, a_jump, c_jump, taps, ao, bo, depth, v + at, step, 1, u, nv * lanes(t), -1, m + to, nv * lanes(t), nv * lanes(t), &e,
+                )
+                k += 1
+                continue
+        tile_run(t, high, nv, taps, ao, bo, depth, v + at, step, 1, u, nv * lanes(t), -1, m + to, nv * lanes(t), nv * lanes(t), &e)
+
+
 cdef void band_task(real t, Rows *d, i64 task, i64 slot) noexcept nogil:
     """V of a band, then panel by panel M and dst."""
     cdef i64 image = task // d.bands
     cdef i64 r0 = task % d.bands * d.band_rows
     cdef i64 rows = min(d.band_rows, d.rows - r0)
-    cdef i64 count = rows * d.across
-    cdef i64 height = ceil_div(count, ceil_div(count, LM_MR))
-    cdef i64 step = d.taps * d.depth * d.nr
+    cdef i64 step = reach(d) * d.depth * d.nr
     cdef real *v = <real *>(d.local + slot * d.local_bytes)
     cdef real *m = v + A * d.plane
     cdef const real *u
-    cdef const real *at
-    cdef real *to
-    cdef i64 ao[HIGH]
-    cdef i64 bo[HIGH]
+    cdef i64 ao[HIGH + 1]
+    cdef i64 bo[HIGH + 1]
+    cdef bint flat = d.row == d.depth               # the depths of successive rows are one
+    cdef i64 taps = 1 if flat else reach(d)
+    cdef i64 depth = d.depth * reach(d) // taps
     cdef i64 panel, product, i
     cdef i64 line = d.width * d.depth * d.item      # next_: the rows of src after those of this band
     cdef const char *next_ = d.src + (image * d.height + min(d.height, r0 + d.band_rows - d.top + d.taps - 1)) * line
     cdef const char *dst = d.dst + (image * d.rows + r0) * d.columns * d.n * d.item
-    cdef Epilogue e = plain()
-    for i in range(d.taps):
-        ao[i] = i * d.across * d.pitch
+    for i in range(taps):
+        ao[i] = i * d.row
         bo[i] = i * d.depth * d.nr
     transform_input(t, d, image, r0, v)
     for panel in range(d.panels):
         for product in range(A):
             u = <const real *>d.u + (panel * A + product) * step
-            fetch(next_, d.band_rows * line, panel * A + product, d.panels * A)
-            if panel == 0:
+            if d.mb * d.bands > 1:
+                fetch(next_, d.band_rows * line, panel * A + product, d.panels * A)
+            if d.mb * d.bands > 1 and panel == 0:
                 fetch(dst, rows * d.columns * d.n * d.item, product, A)
-            i = 0
-            while i < count:
-                at = v + product * d.plane + i * d.pitch
-                to = m + product * d.sums_plane + i * d.nr
-                if d.nv == 1:
-                    tile_run(t, min(height, count - i), 1, d.taps, ao, bo, d.depth, at, d.pitch, 1, u, lanes(t), -1, to, lanes(t), lanes(t), &e)
-                else:
-                    tile_run(
-                        t, min(height, count - i), LM_NV, d.taps, ao, bo, d.depth, at, d.pitch, 1, u, LM_NV * lanes(t), -1,
-                        to, LM_NV * lanes(t), LM_NV * lanes(t), &e,
-                    )
-                i += height
+            if d.nv == 1:
+                multiply(t, d, 1, taps, ao, bo, depth, v + product * d.plane, u, m + product * d.sums_plane)
+            else:
+                multiply(t, d, LM_NV, taps, ao, bo, depth, v + product * d.plane, u, m + product * d.sums_plane)
         transform_output(t, d, image, r0, rows, panel, m)
 
 
@@ -367,7 +439,7 @@ cdef inline void add_products(
         tap = i // d.parts
         first = i % d.parts * d.high
         high = min(d.high, d.depth - first)
-        a = v + product * d.plane + tap * d.across * d.pitch + first
+        a = v + product * d.plane + tap * d.row + first
         c = du + (tap * d.depth + first) * nv * lanes(t)
         i += 1
         if i < items and pair_fits(high, nv):
@@ -376,12 +448,12 @@ cdef inline void add_products(
             if min(d.high, d.depth - first) == high:
                 there = (tap * d.depth + first) * nv * lanes(t)
                 pair_run(
-                    t, high, nv, v + product * d.plane + tap * d.across * d.pitch + first - a, du + there - c, count, ao, bo, depth,
-                    a, 1, d.pitch, b, d.n_pitch, -1, c, nv * lanes(t), nv * lanes(t), &e,
+                    t, high, nv, v + product * d.plane + tap * d.row + first - a, du + there - c, count, ao, bo, depth,
+                    a, 1, d.tile, b, d.n_pitch, -1, c, nv * lanes(t), nv * lanes(t), &e,
                 )
                 i += 1
                 continue
-        tile_run(t, high, nv, count, ao, bo, depth, a, 1, d.pitch, b, d.n_pitch, -1, c, nv * lanes(t), nv * lanes(t), &e)
+        tile_run(t, high, nv, count, ao, bo, depth, a, 1, d.tile, b, d.n_pitch, -1, c, nv * lanes(t), nv * lanes(t), &e)
 
 
 cdef inline i64 du_size(Rows *d) noexcept nogil:
@@ -511,6 +583,10 @@ cdef void filter_f64(void *d, i64 task, i64 slot) noexcept nogil:
 
 # Planning
 
+cdef double time_of(Rows *d) noexcept nogil:
+    return 2.0 * A * d.mb * d.rows * d.across * d.taps * d.depth * d.n / d.rate
+
+
 cdef void plan(Rows *d, const i64 *p, bint double_precision, pass_) noexcept:
     """Sizes and cuts, from the geometry alone."""
     cdef bint weight = pass_ == "backward_weight"
@@ -534,15 +610,25 @@ cdef void plan(Rows *d, const i64 *p, bint double_precision, pass_) noexcept:
     d.nv = 1 if d.n <= LM_VB // d.item else LM_NV
     d.nr = d.nv * LM_VB // d.item
     d.panels = ceil_div(d.n, d.nr)
-    d.pitch = odd_lines(ceil_div(d.depth * d.item, LM_VB) * LM_VB // d.item, d.item)
+    d.halves = 2 if not weight and 2 * d.n <= LM_VB // d.item and d.rows > 1 else 1
+    d.tile = odd_lines(ceil_div(d.depth * d.item, LM_VB) * LM_VB // d.item, d.item)
     d.n_pitch = odd_lines(d.panels * d.nr, d.item) if weight else d.nr
-    bytes_row = A * d.across * (d.pitch + d.n_pitch) * d.item
-    most = max(<i64>1, (BLOCK - A * d.across * (d.taps - 1) * d.pitch * d.item) // max(bytes_row, <i64>1))
-    d.bands = max(ceil_div(d.rows, most), min(<i64>BANDS // max(d.mb, <i64>1), d.rows // LOW))
+    bytes_row = A * d.across * (d.tile + d.n_pitch) * d.item
+    most = max(<i64>1, (BLOCK - A * d.across * (d.taps - 1) * d.tile * d.item) // max(bytes_row, <i64>1))
+    d.bands = min(min(<i64>BANDS // max(d.mb, <i64>1), d.rows // LOW), <i64>(time_of(d) / GRAIN))
+    d.bands = max(ceil_div(d.rows, most), d.bands)
     d.band_rows = max(<i64>1, ceil_div(d.rows, max(d.bands, <i64>1)))
+    d.band_rows = ceil_div(d.band_rows, d.halves) * d.halves
     d.bands = ceil_div(d.rows, d.band_rows)
-    d.band = (d.band_rows + d.taps - 1) * d.across * d.pitch
-    d.n_band = d.band_rows * d.across * d.n_pitch
+    d.upright = not weight and (d.halves > 1 or d.nv == 1 and d.band_rows >= TALL)
+    d.row = d.across * d.tile
+    d.inner, d.outer = d.band_rows * d.across, 1
+    if d.upright:
+        d.row = d.depth if d.depth * d.item <= FLAT else d.tile
+        d.tile = odd_lines((d.band_rows + d.taps - 1) * d.row + LM_VB // d.item, d.item)
+        d.inner, d.outer = d.band_rows // d.halves, d.across
+    d.band = max((d.band_rows + d.taps - 1) * d.row, d.across * d.tile)
+    d.n_band = d.inner * d.outer * d.n_pitch
     d.block = 1
     if weight:
         private_ = d.panels * du_size(d) * d.item
@@ -556,30 +642,24 @@ cdef void plan(Rows *d, const i64 *p, bint double_precision, pass_) noexcept:
     d.local_bytes = aligned(A * (d.plane + d.n_plane) * d.item + 2 * d.block * 8)
 
 
-cdef i64 zeros_bytes(Rows *d) noexcept nogil:
-    return aligned(d.depth * d.item)
-
-
 cdef i64 weights_bytes(Rows *d, bint weight) noexcept nogil:
-    return aligned((d.chunks * d.panels * du_size(d) if weight else d.panels * A * d.taps * d.depth * d.nr) * d.item)
+    return aligned((d.chunks * d.panels * du_size(d) if weight else d.panels * A * reach(d) * d.depth * d.nr) * d.item)
 
 
 cdef i64 lay(Rows *d, cnp.ndarray scratch, bint weight) noexcept:
     """Distribute the scratch memory; the threads it is enough for."""
-    cdef i64 used = zeros_bytes(d) + weights_bytes(d, weight)
-    d.zeros = cnp.PyArray_BYTES(scratch)
-    d.u = d.zeros + zeros_bytes(d)
-    d.local = d.zeros + used
-    memset(d.zeros, 0, zeros_bytes(d))
+    cdef i64 used = weights_bytes(d, weight)
+    d.u = cnp.PyArray_BYTES(scratch)
+    d.local = d.u + used
     return (cnp.PyArray_SIZE(scratch) - used) // d.local_bytes
 
 
 def scratch(pass_, p):
-    """A pixel of zeros, then U or private copies of dU, shared; V, and M or dM, per thread."""
+    """U or private copies of dU, shared; V, and M or dM, per thread."""
     cdef Rows d
     cdef cnp.ndarray g = p.geometry
     plan(&d, <const i64 *>cnp.PyArray_DATA(g), p.dtype.itemsize == 8, pass_)
-    return zeros_bytes(&d) + weights_bytes(&d, pass_ == "backward_weight"), d.local_bytes
+    return weights_bytes(&d, pass_ == "backward_weight"), d.local_bytes
 
 
 def transformed(pass_, p):
@@ -592,10 +672,6 @@ def transformed(pass_, p):
 
 def accepts(pass_, p):
     return p.kh <= HIGH and transformed(pass_, p) <= MOST
-
-
-cdef double time_of(Rows *d) noexcept nogil:
-    return 2.0 * A * d.mb * d.rows * d.across * d.taps * d.depth * d.n / d.rate
 
 
 cdef void run(Rows *d, i64 slots) noexcept nogil:

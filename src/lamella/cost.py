@@ -217,7 +217,10 @@ def winograd_rows_apply(p: Conv2dProblem) -> bool:
 
 
 def conv2d_winograd_rows(pass_: str, p: Conv2dProblem, isa: str) -> float:
-    """8 products for 4 pixels of a row, and per register of channels the transforms of a tile (memory included) and of a filter."""
+    """8 products for 4 pixels of a row, and per register of channels the transforms of a tile (memory included) and of a filter.
+
+    Up to half a register of channels are computed for two rows of the result at once, from one more row of the source.
+    """
     rows, columns, depth, channels = (p.ih, p.iw, p.oc, p.ic) if pass_ == "backward_input" else (p.oh, p.ow, p.ic, p.oc)
     tiles = p.mb * rows * -(-columns // 4)
     mr = TILES[isa][0]
@@ -228,5 +231,7 @@ def conv2d_winograd_rows(pass_: str, p: Conv2dProblem, isa: str) -> float:
     if pass_ == "backward_weight":
         calls = p.kh * -(-depth // mr)
         return 8 * panels * calls * tiles * tile_cycles(-(-depth // -(-depth // mr)), nv) * 1.05 + transforms + filters
+    halves = 2 if 2 * channels <= lanes and rows > 1 else 1
+    tiles = -(-tiles // halves)
     calls = -(-tiles // mr)
-    return 8 * panels * calls * (p.kh * depth * tile_cycles(min(mr, tiles), nv) + 60) + transforms + filters
+    return 8 * panels * calls * ((p.kh + halves - 1) * depth * tile_cycles(min(mr, tiles), nv) + 60) + transforms + filters
