@@ -15,6 +15,8 @@ BLOCKS   A task is a block of C. Inside, from the outside in:
          strip by nr             kc rows of B, nr columns: streams through L1, fetched into L2 while its predecessor is at work
          panel by mr             the tiles
 
+         Where k is small (SHALLOW), C is what takes the time: the two inner loops change places, so that it is written along its rows, and
+         tiles are low if the rows of C would meet in one set of L1.
          The tile broadcasts elements of A and loads rows of B, so both are read in place if their strides are kind: A with rows (or
          everything, if it is small) that fall into different sets of L1, B with rows that fall into different sets of L2. Otherwise
          A is copied as it stands, with a stride of an odd number of cache lines, and B goes into strips, zero-padded to whole ones:
@@ -64,6 +66,7 @@ cdef enum:
     DOT_DEPTH = 64
     DOT_BLOCK = 32768   # elements of B, so that few columns stay in cache
     RUN = 131072        # bytes of the strips packed at a time, if one block of A uses them: the longer, the better for the memory behind
+    SHALLOW = 16        # a depth at which C is what takes the time
     SMALL = 32768       # bytes of an operand that stays in L1 as it is
     PANEL = 8388608     # bytes of shared strips: they stay in L3
     TURN = 4            # strips of a run of rows, where roles are exchanged
@@ -240,6 +243,15 @@ cdef void copy_a(real t, const real *src, i64 rs, i64 cs, i64 rows, i64 depth, r
                 dst[i * ld + l] = src[i * rs + l * cs]
 
 
+cdef inline i64 crowd(i64 stride) noexcept nogil:
+    """How many of the mr rows of a tile, `stride` bytes apart, meet the first in one set of L1 (64 sets of 64 bytes)."""
+    cdef i64 i
+    cdef i64 count = 0
+    for i in range(LM_MR):
+        count += i * stride % 4096 // 64 == 0
+    return count
+
+
 cdef void multiply_block(
     real t, Context *c, Block *x, Epilogue *e, i64 i0, i64 rows, i64 j0, i64 columns, i64 depth,
     const real *a, i64 ars, i64 acs, const real *b, i64 bls, i64 step,
@@ -247,31 +259,34 @@ cdef void multiply_block(
 ) noexcept nogil:
     """The tiles of a block of A in L2 and a run of strips, `step` apart. While a strip is at work the one `reach` columns on is fetched
     into L2: tile by tile, from ahead + strip * ahead_strip + tile * ahead_line on, a line every step, ahead_step further each."""
-    cdef i64 mr = LM_MR
+    cdef bint along = depth <= SHALLOW
+    cdef i64 mr = LM_MR // 2 if along and crowd(c.ldc * c.item) > LM_MR // 2 else LM_MR
     cdef i64 nr = LM_NV * lanes(t)
     cdef i64 panels = ceil_div(rows, mr)
     cdef i64 height = ceil_div(rows, panels)        # panels of equal height: a low one would wait for its few accumulators
-    cdef i64 strip, panel, i, j, h, width
+    cdef i64 strips = ceil_div(columns, nr)
+    cdef i64 tile, strip, panel, i, j, h, width
     cdef real *out
     cdef const char *next_
     cdef i64 next_step
-    for strip in range(ceil_div(columns, nr)):
+    for tile in range(strips * panels):
+        strip = tile % strips if along else tile // panels
+        panel = tile // strips if along else tile % panels
         j = strip * nr
         width = min(nr, columns - j)
-        for panel in range(panels):
-            i = panel * height
-            h = min(height, rows - i)
-            place(t, c, x, e, i0 + i, j0 + j)
-            out = <real *>x.out + (i0 + i) * c.ldc + j0 + j
-            next_ = <const char *>a
-            next_step = 0
-            if panel * 64 < LM_NV * LM_VB and j0 + j + reach < x.j1:
-                next_ = ahead + strip * ahead_strip + panel * ahead_line
-                next_step = ahead_step
-            if width <= lanes(t):
-                tile_ahead(t, h, 1, depth, a + i * ars, ars, acs, b + strip * step, bls, out, c.ldc, width, e, next_, next_step)
-            else:
-                tile_ahead(t, h, LM_NV, depth, a + i * ars, ars, acs, b + strip * step, bls, out, c.ldc, width, e, next_, next_step)
+        i = panel * height
+        h = min(height, rows - i)
+        place(t, c, x, e, i0 + i, j0 + j)
+        out = <real *>x.out + (i0 + i) * c.ldc + j0 + j
+        next_ = <const char *>a
+        next_step = 0
+        if panel * 64 < LM_NV * LM_VB and j0 + j + reach < x.j1:
+            next_ = ahead + strip * ahead_strip + panel * ahead_line
+            next_step = ahead_step
+        if width <= lanes(t):
+            tile_ahead(t, h, 1, depth, a + i * ars, ars, acs, b + strip * step, bls, out, c.ldc, width, e, next_, next_step)
+        else:
+            tile_ahead(t, h, LM_NV, depth, a + i * ars, ars, acs, b + strip * step, bls, out, c.ldc, width, e, next_, next_step)
 
 
 cdef void block_task(real t, Context *c, i64 task, i64 slot) noexcept nogil:
@@ -649,15 +664,6 @@ cdef i64 thread_bytes(i64 m, i64 n, i64 k, i64 batch, i64 item) noexcept nogil:
     if turns(n, k, item):
         elements = max(elements, TURN * (strip_step(depth_of(k), nr) + n * nr + ceil_div(n, nr) * nr * nr))
     return ceil_div(elements * item, 128) * 128
-
-
-cdef inline i64 crowd(i64 stride) noexcept nogil:
-    """How many of the mr rows of a tile, `stride` bytes apart, meet the first in one set of L1 (64 sets of 64 bytes)."""
-    cdef i64 i
-    cdef i64 count = 0
-    for i in range(LM_MR):
-        count += i * stride % 4096 // 64 == 0
-    return count
 
 
 cdef void share(Context *c, i64 threads) noexcept nogil:

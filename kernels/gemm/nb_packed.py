@@ -9,7 +9,7 @@ Tile     mr x nr (_common/nb_tile.py), of exactly the rows and registers there a
 Loops    BLOCKS, RANK, DOT and TURNED, as in cy_packed, where the reasons stand; the sums of RANK and DOT are _nb_registers'. A program holds for
          one problem and one set of strides, so `_plan` chooses once.
 Edges    an odd strip is padded; the last rows make lower tiles; stores are masked.
-After    the last pass, `finish` adds the biases that no tile could add and applies the activation, a strip of a block at a time, in L1.
+After    the last pass, `finish` adds the biases that no tile could add and applies the activation, tile by tile, in L1.
          alpha is multiplied into the copy of A; a beta other than 0 and 1 into out, before the first tiles add to it.
 Threads  tasks are defined by m, n, k and the batch; each element is summed by one task in one order.
 """
@@ -27,6 +27,7 @@ from lamella.kernels.gemm._nb_registers import RANK_COLUMNS, dot_columns, dot_ro
 KC, MC = 1024, 84  # depth of a pass over C, rows of a block of A
 RANK_ROWS, DOT_ROWS, DOT_DEPTH, DOT_BLOCK = 4, 8, 64, 32768
 STRIPS = 131072  # bytes of the strips packed at a time, if one block of A uses them
+SHALLOW = 16  # a depth at which C is what takes the time
 SMALL = 32768  # bytes of an operand that stays in L1 as it is
 PANEL, PACK = 8388608, 8  # bytes of shared strips, strips of a task that packs
 TURN = 4  # strips of a run of rows, where roles are exchanged
@@ -37,8 +38,8 @@ RELU, LEAKY_RELU, SIGMOID, TANH = 1, 2, 3, 4
 # words of the context
 (
     M, N, K, A, ARS, ACS, B, BRS, BCS, OUT, LDC, C, LDCC, BIAS, BIAS_KIND, ACT, AXES, AXIS_TABLE, ROW_TASKS, COLUMN_TASKS, PASSES, COPY_A, PACK_B,
-    OWN, OWN_BYTES, A_BYTES, TILES, ZERO, FIRST, LAST, J0, J1, SHARED, TOGETHER, ALPHA, BETA, SLOPE,
-) = range(37)  # fmt: skip
+    OWN, OWN_BYTES, A_BYTES, TILES, ZERO, FIRST, LAST, J0, J1, SHARED, TOGETHER, TALLEST, ALPHA, BETA, SLOPE,
+) = range(38)  # fmt: skip
 
 _ZERO = np.zeros(1, np.int64)
 
@@ -240,7 +241,7 @@ def block_task(dtype):
             pc = c[K] * pass_ // c[PASSES]
             depth = c[K] * (pass_ + 1) // c[PASSES] - pc
             packed_step = rows_of(depth) * line
-            finishes = after and pass_ == c[PASSES] - 1
+            finishes, along = after and pass_ == c[PASSES] - 1, depth <= SHALLOW
             j = 0
             while j < columns:
                 source = y + (pc * brs + (j0 + j) * bcs) * item
@@ -266,34 +267,27 @@ def block_task(dtype):
                         if j == 0 or blocks > 1:
                             copy_a(a, ars, acs, high, depth, real(f[ALPHA]), ap)
                         a, ars, acs = ap, (1 if c[ARS] == 1 else spread_of(depth)), (spread_of(high) if c[ARS] == 1 else 1)
-                    panels = ceil_div(high, MR)
+                    strips, panels = ceil_div(run, nr), ceil_div(high, c[TALLEST])
                     height = ceil_div(high, panels)  # panels of equal height: a low one would wait for its few accumulators
-                    for strip in range(ceil_div(run, nr)):
-                        column = j0 + j + strip * nr
-                        width = min(nr, run - strip * nr)
-                        tiles = c[TILES] + (0 if width == nr else 8 * (MR + 1))
-                        fetches = column + reach < j1
-                        for panel in range(panels):
-                            r = i0 + i + panel * height
-                            h = min(height, i0 + i + high - r)
-                            to = out + (r * ldc + column) * item
-                            d, ldd = to, ldc
-                            if pass_ == 0:
-                                d, ldd = (c[BIAS] + column * item if added else 0), 0
-                                if beta != 0.0:
-                                    d, ldd = old + (r * ldo + column) * item, ldo
-                            start, step = a, 0
-                            if panel * 64 < NV * VECTOR_BYTES and fetches:
-                                start, step = ahead + strip * ahead_strip + panel * ahead_line, ahead_step
-                            call_ahead(
-                                word(tiles + 8 * h), 1, c[ZERO], c[ZERO], depth, a + panel * height * ars * item, ars, acs,
-                                b + strip * strip_step, bls, width, to, ldc, d, ldd, start, step,
-                            )  # fmt: skip
+                    for tile in range(strips * panels):
+                        strip, panel = (tile % strips, tile // strips) if along else (tile // panels, tile % panels)
+                        column, r = j0 + j + strip * nr, i0 + i + panel * height
+                        width, h = min(nr, run - strip * nr), min(height, i0 + i + high - r)
+                        to = out + (r * ldc + column) * item
+                        d, ldd = to, ldc
+                        if pass_ == 0:
+                            d, ldd = (c[BIAS] + column * item if added else 0), 0
+                            if beta != 0.0:
+                                d, ldd = old + (r * ldo + column) * item, ldo
+                        start, step = a, 0
+                        if panel * 64 < NV * VECTOR_BYTES and column + reach < j1:
+                            start, step = ahead + strip * ahead_strip + panel * ahead_line, ahead_step
+                        call_ahead(
+                            word(c[TILES] + 8 * (h if width == nr else h + MR + 1)), 1, c[ZERO], c[ZERO], depth, a + panel * height * ars * item,
+                            ars, acs, b + strip * strip_step, bls, width, to, ldc, d, ldd, start, step,
+                        )  # fmt: skip
                         if finishes:
-                            to = out + ((i0 + i) * ldc + column) * item
-                            finish(
-                                c, f[SLOPE], real(1), 0.0, NONE if added else kind, to, ldc, i0 + i, high, column, width, to, ldc, to
-                            )  # fmt: skip
+                            finish(c, f[SLOPE], real(1), 0.0, NONE if added else kind, to, ldc, r, h, column, width, to, ldc, to)
                 j += run
 
     return block
@@ -533,7 +527,12 @@ def _turned_tiles(p):
     return table
 
 
-def _block_tiles(p, row_tasks):
+def _tallest(p, ldc):
+    """Rows of a tile at most: half of them, if C takes the time and all would meet in few sets of L1."""
+    return MR // 2 if p.k <= SHALLOW and _crowd(ldc) > MR // 2 else MR
+
+
+def _block_tiles(p, row_tasks, tallest):
     """Addresses of the tiles by height, for whole strips and for the last one."""
     count, table = lanes(p.dtype), np.zeros((2, MR + 1), np.int64)
     panels, heights = ceil(p.m, MR), set()
@@ -541,7 +540,7 @@ def _block_tiles(p, row_tasks):
         rows = min(p.m, (number + 1) * panels // row_tasks * MR) - number * panels // row_tasks * MR
         mc = ceil(ceil(rows, MR), ceil(rows, MC)) * MR if rows else 1
         for block in {min(mc, rows - i) for i in range(0, rows, mc)}:
-            high = ceil(block, ceil(block, MR))
+            high = ceil(block, ceil(block, tallest))
             heights |= {min(high, block - i) for i in range(0, block, high)}
     rest = p.n % (NV * count)
     for height in heights:
@@ -581,12 +580,12 @@ def forward_program(p, a_strides, b_strides, c_strides, out_strides, threads):
         return lambda *arrays: None
     work, row_tasks, column_tasks, copy_a, pack_b = _plan(p, a_strides, b_strides)
     _, _, a_bytes, own = _sizes(p)
-    common, tiles, together = _shared_bytes(p), 0, False
+    common, tiles, together, tallest = _shared_bytes(p), 0, False, _tallest(p, out_strides[-2])
     shared = work is block_task(p.dtype) and pack_b and common > 0
     if shared:
         row_tasks, column_tasks, together = _share(p, copy_a, threads)
     if work is block_task(p.dtype):
-        tiles = _block_tiles(p, row_tasks)
+        tiles = _block_tiles(p, row_tasks, tallest)
     elif work is turned_task(p.dtype):
         tiles, a_bytes = _turned_tiles(p), TURN * odd(_depth(p)) * NV * lanes(p.dtype) * item
     passes = max(1, ceil(p.k, KC))
@@ -600,7 +599,7 @@ def forward_program(p, a_strides, b_strides, c_strides, out_strides, threads):
     words = [
         p.m, p.n, p.k, a, ars, acs, b, brs, bcs, out, ldc[0], c, ldo[0], bias, p.bias_kind, p.act, len(p.batch), axes, row_tasks, column_tasks,
         passes, copy_a, pack_b, Argument(5, offset=common), own, a_bytes, tiles, _ZERO,
-        0, passes, 0, p.n, scratch if shared else 0, together, p.alpha, p.beta, p.slope,
+        0, passes, 0, p.n, scratch if shared else 0, together, tallest, p.alpha, p.beta, p.slope,
     ]  # fmt: skip
     tasks = int(np.prod(p.batch)) * row_tasks * column_tasks
     time = p.flops / RATE[item]
