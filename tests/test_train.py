@@ -1,5 +1,6 @@
 """Trainer: it learns, resumes in the same bits from any batch, stops on Ctrl-C, NaN and no progress; metrics and pictures."""
 
+import copy
 import signal
 
 import numpy as np
@@ -227,6 +228,21 @@ def test_checkpoints_of_other_trainings_are_refused(tmp_path):
     wrong = Trainer(other, optim.AdamW(other.parameters()), checkpoint=tmp_path / "c", progress="none")
     with pytest.raises(ValueError, match="expected a checkpoint of this training"):
         wrong.fit(train, epochs=2, resume=True)
+    state = lamella.load(tmp_path / "c")
+    for damage in (
+        {"optimizer": {"state": None, "param_groups": state["optimizer"]["param_groups"]}},
+        {"optimizer": {"state": {}, "param_groups": []}},
+        {"history": None},
+        {"random": [1]},
+        {"loader": {"seed": 1}},
+    ):
+        lamella.save({**state, **damage}, tmp_path / "c")
+        fresh, train, _ = make(tmp_path / "c")
+        before, drawn = copy.deepcopy(fresh.model.state_dict()), lamella.get_rng_state()
+        with pytest.raises(ValueError, match="expected a checkpoint of this training"):
+            fresh.fit(train, epochs=2, resume=True)
+        assert all(np.array_equal(before[name], value) for name, value in fresh.model.state_dict().items()), damage
+        assert lamella.get_rng_state() == drawn and not fresh.history and not fresh.epoch
     lamella.save({"model": {}}, tmp_path / "c")
     with pytest.raises(ValueError, match="got another safetensors file"):
         trainer.fit(train, epochs=2, resume=True)

@@ -7,6 +7,7 @@ that resumes it computes the same bits as one that was never interrupted.
 from __future__ import annotations
 
 import contextlib
+import copy
 import math
 import os
 import signal
@@ -371,6 +372,14 @@ class Trainer:
         """Everything a training needs to go on, as `lamella.save` can hold it."""
         return {
             "format": _FORMAT,
+            **self._own_state(),
+            "random": list(random.get_rng_state()),
+            "loader": None if self._loader is None else self._partial.get("loader") or self._loader.state_dict(),
+        }
+
+    def _own_state(self) -> dict[str, Any]:
+        """The state without what others share: the random state, and where the loader is."""
+        return {
             "model": self.model.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "scheduler": None if self.scheduler is None else self.scheduler.state_dict(),
@@ -378,13 +387,23 @@ class Trainer:
             "epoch": self.epoch,
             "stopped": self.stopped,
             "partial": self._partial,
-            "random": list(random.get_rng_state()),
-            "loader": None if self._loader is None else self._partial.get("loader") or self._loader.state_dict(),
             "history": self.history,
         }
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Go on from what `state_dict` returned."""
+        """Go on from what `state_dict` returned. What is refused changes nothing, neither the model nor the random state."""
+        before, drawn = copy.deepcopy(self._own_state()), random.get_rng_state()
+        try:
+            self._load_own_state(state_dict)
+            random.set_rng_state(tuple(state_dict["random"]))
+            if self._loader is not None and state_dict["loader"] is not None:
+                self._loader.load_state_dict(state_dict["loader"])
+        except BaseException:
+            self._load_own_state(before)
+            random.set_rng_state(drawn)
+            raise
+
+    def _load_own_state(self, state_dict: dict[str, Any]) -> None:
         if len(state_dict["callbacks"]) != len(self.callbacks):
             raise ValueError(
                 f"Trainer: expected a checkpoint with {len(self.callbacks)} callbacks, got {len(state_dict['callbacks'])}; make the Trainer as before"
@@ -401,9 +420,6 @@ class Trainer:
             callback.load_state_dict(state)
         self.epoch, self.stopped = state_dict["epoch"], state_dict["stopped"]
         self._partial, self.history = dict(state_dict["partial"]), list(state_dict["history"])
-        if self._loader is not None and state_dict["loader"] is not None:
-            self._loader.load_state_dict(state_dict["loader"])
-        random.set_rng_state(tuple(state_dict["random"]))
 
     def save_checkpoint(self, path: str | os.PathLike) -> None:
         """Write a checkpoint, with the tuning table in use; a file of that name is replaced in one step."""
@@ -422,7 +438,7 @@ class Trainer:
             raise ValueError(f"{path}: expected a checkpoint of lamella's Trainer, got another safetensors file")
         try:
             self.load_state_dict(state)
-        except (ValueError, KeyError, TypeError, RuntimeError) as error:
+        except (ValueError, LookupError, TypeError, RuntimeError, AttributeError, OverflowError) as error:
             raise ValueError(f"{path}: expected a checkpoint of this training, got one of another: {error}") from None
         tuning.restore(serialization.read_metadata(path), str(path))
 
