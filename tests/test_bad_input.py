@@ -148,6 +148,16 @@ def test_mixed_dtypes_are_refused(call):
         (lambda: F.conv2d(IMAGES, WEIGHT, dilation=0), "conv2d: expected dilation of at least 1"),
         (lambda: F.conv2d(IMAGES, WEIGHT, groups=2), "groups=2 must divide"),
         (lambda: F.conv2d(IMAGES, WEIGHT, groups=0), "groups"),
+        (lambda: F.conv2d(IMAGES, WEIGHT, stride=2**63), r"conv2d: expected stride below 2\*\*62"),
+        (
+            lambda: F.conv1d(IMAGES[:, :2, 0], WEIGHT[:, :, 0]),
+            r"conv1d: expected input \(N, 3, L\) for weight \(4, 3, 3\).*got \(2, 2, 8\)",
+        ),
+        (lambda: F.conv1d(IMAGES[:, :, 0, :2], WEIGHT[:, :, 0]), "conv1d: the kernel is larger than the padded input: kernel 3"),
+        (lambda: F.max_pool2d(IMAGES, 2, stride=2**63), r"max_pool2d: expected stride below 2\*\*62"),
+        (lambda: F.avg_pool2d(IMAGES, 2**61, padding=2**60), "avg_pool2d: the problem is too large"),
+        (lambda: F.avg_pool2d(IMAGES, 2, divisor_override=2**63), r"divisor_override below 2\*\*62"),
+        (lambda: F.adaptive_avg_pool2d(IMAGES, 2**31), "adaptive_avg_pool2d: the problem is too large"),
         (lambda: F.conv2d(IMAGES, WEIGHT, np.zeros(3)), r"conv2d: expected bias of shape \(4,\).*got \(3,\)"),
         (lambda: F.max_pool2d(IMAGES, 9), "max_pool2d"),
         (lambda: F.max_pool2d(IMAGES, 0), "max_pool2d"),
@@ -168,6 +178,20 @@ def test_mixed_dtypes_are_refused(call):
 def test_one_clear_error(call, message):
     with pytest.raises((ValueError, IndexError), match=message):
         call()
+
+
+@pytest.mark.parametrize("groups", ["3", None, 1.0])
+@pytest.mark.parametrize("call", [F.conv1d, F.conv2d, F.conv3d, F.conv_transpose2d])
+def test_groups_are_an_int(call, groups):
+    dims = int(call.__name__[-2]) + 2
+    x, w = np.ones((1, 3, 4, 4, 4)[:dims]), np.ones((3, 3, 2, 2, 2)[:dims])
+    call(x, w, groups=np.int64(1))
+    with pytest.raises(TypeError, match=f"{call.__name__}: expected groups as an int, got {groups!r}"):
+        call(x, w, groups=groups)
+
+
+def test_one_number_in_a_tuple_is_for_both_axes():
+    np.testing.assert_array_equal(F.conv2d(IMAGES, WEIGHT, stride=(2,), padding=[1]), F.conv2d(IMAGES, WEIGHT, stride=2, padding=1))
 
 
 def test_errors_name_the_layer():

@@ -10,7 +10,7 @@ from lamella.core import Geometry
 from lamella.functional.activation import before_activation
 from lamella.layout import c_contiguous, channels_last, empty_channels_last, operand, same_dtype
 from lamella.problems import Conv2dProblem
-from lamella.problems.conv2d import pair
+from lamella.problems.conv2d import pair, whole
 from lamella.registry import select
 from lamella.tensor import Operation, apply
 
@@ -21,6 +21,7 @@ def _described(
     stride, dilation = pair(stride, "conv2d", "stride", 1), pair(dilation, "conv2d", "dilation", 1)
     if not isinstance(padding, str):
         padding = pair(padding, "conv2d", "padding", 0)
+    groups = whole(groups, "conv2d", "groups")
     dtype = same_dtype("conv2d", input=x, weight=w, bias=b)
     x_shape = (1, *x.shape) if x.ndim == 3 else x.shape
     p = Conv2dProblem.of(x_shape, w.shape, dtype, b is not None, stride, padding, dilation, groups, activation, algorithm)

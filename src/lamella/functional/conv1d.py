@@ -9,6 +9,7 @@ import numpy as np
 from lamella.functional.conv import conv2d
 from lamella.functional.conv_transpose import conv_transpose2d
 from lamella.functional.shape import squeeze, unsqueeze
+from lamella.problems.conv2d import whole
 from lamella.tensor import Tensor
 
 __all__ = ["conv1d", "conv_transpose1d"]
@@ -16,10 +17,7 @@ __all__ = ["conv1d", "conv_transpose1d"]
 
 def one(value: Any, operation: str, name: str) -> int:
     """An int, or the only one of a sequence."""
-    number = value[0] if isinstance(value, (tuple, list)) and len(value) == 1 else value
-    if not hasattr(number, "__index__"):
-        raise TypeError(f"{operation}: expected {name} as an int, got {value!r}")
-    return number.__index__()
+    return whole(value[0] if isinstance(value, (tuple, list)) and len(value) == 1 else value, operation, name)
 
 
 def _check(operation: str, input: Any, weight: Any, expected: str) -> None:
@@ -67,12 +65,30 @@ def conv1d(
     """
     input, weight = (x if isinstance(x, Tensor) else np.asarray(x) for x in (input, weight))
     _check("conv1d", input, weight, "(out_channels, in_channels / groups, k)")
-    if not isinstance(padding, str):
-        padding = (0, one(padding, "conv1d", "padding"))  # type: ignore[assignment]
+    groups, (_, channels, k) = whole(groups, "conv1d", "groups"), weight.shape
+    if input.shape[-2] != channels * groups:
+        raise ValueError(
+            f"conv1d: expected input (N, {channels * groups}, L) for weight {weight.shape} with groups={groups}, got {input.shape}"
+        )
+    border = 0 if isinstance(padding, str) else one(padding, "conv1d", "padding")
     stride, dilation = one(stride, "conv1d", "stride"), one(dilation, "conv1d", "dilation")
     if isinstance(padding, str) and padding == "same" and stride != 1:
         raise ValueError(f"conv1d: padding='same' needs stride 1, got {stride}; give the padding as a number")
-    out = conv2d(unsqueeze(input, -2), unsqueeze(weight, -2), bias, (1, stride), padding, (1, dilation), groups)  # type: ignore[arg-type]
+    reach, padded = dilation * (k - 1) + 1, input.shape[-1] + 2 * border
+    if padding != "same" and reach > padded:
+        raise ValueError(
+            f"conv1d: the kernel is larger than the padded input: kernel {k} with dilation {dilation} spans {reach}, padded input {padded}; "
+            "pad more or use a smaller kernel"
+        )
+    out = conv2d(
+        unsqueeze(input, -2),
+        unsqueeze(weight, -2),
+        bias,
+        (1, stride),
+        padding if isinstance(padding, str) else (0, border),
+        (1, dilation),
+        groups,
+    )
     return squeeze(out, -2)
 
 

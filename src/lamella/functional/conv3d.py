@@ -10,6 +10,7 @@ import numpy as np
 from lamella.functional.conv import conv2d
 from lamella.functional.shape import permute, reshape
 from lamella.layout import channels_last, operand
+from lamella.problems.conv2d import whole
 from lamella.tensor import Operation, Tensor, apply
 
 __all__ = ["conv3d"]
@@ -111,6 +112,7 @@ def conv3d(
         raise ValueError(f"conv3d: expected weight of shape (out_channels, in_channels / groups, kd, kh, kw), got {weight.shape}")
     if input.ndim not in (4, 5):
         raise ValueError(f"conv3d: expected input of shape (N, in_channels, D, H, W) or (in_channels, D, H, W), got {input.shape}")
+    groups = whole(groups, "conv3d", "groups")
     volumes = input if input.ndim == 5 else reshape(input, (1, *input.shape))
     channels = weight.shape[1] * groups
     if volumes.shape[1] != channels:

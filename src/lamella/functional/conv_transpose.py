@@ -10,7 +10,7 @@ from lamella.functional._broadcast import unbroadcast
 from lamella.functional.padding import pad
 from lamella.layout import c_contiguous, channels_last, empty_channels_last, operand, same_dtype
 from lamella.problems import Conv2dProblem
-from lamella.problems.conv2d import pair
+from lamella.problems.conv2d import pair, whole
 from lamella.registry import select
 from lamella.tensor import Operation, Tensor, apply
 
@@ -123,6 +123,7 @@ def conv_transpose2d(
            [3., 3., 4., 4.]])
     """
     strides, dilations = pair(stride, NAME, "stride", 1), pair(dilation, NAME, "dilation", 1)
+    groups = whole(groups, NAME, "groups")
     more = pair(output_padding, NAME, "output_padding", 0)
     if any(m >= max(s, d) for m, s, d in zip(more, strides, dilations)):
         raise ValueError(f"{NAME}: expected output_padding below stride {strides} or dilation {dilations}, got {more}")

@@ -2,31 +2,18 @@
 
 from __future__ import annotations
 
-import operator
 from typing import Any
 
 import numpy as np
 
 from lamella.layout import channels_last, empty_channels_last, operand
 from lamella.problems import Pool2dProblem
+from lamella.problems.conv2d import MOST, pair, whole
 from lamella.registry import EMPTY, select
 from lamella.tensor import Operation, Tensor, apply, is_grad_enabled
 
 Pair = tuple[int, int]
 _ONE, _NONE = (1, 1), (0, 0)
-
-
-def _pair(name: str, what: str, value: Any) -> Pair:
-    """An int or a pair of ints as a pair."""
-    try:
-        if isinstance(value, (tuple, list)):
-            if len(value) == 1:
-                value = (*value, *value)
-            height, width = value
-            return operator.index(height), operator.index(width)
-        return (operator.index(value),) * 2
-    except (TypeError, ValueError):
-        raise TypeError(f"{name}: expected {what} to be an int or a pair of ints (height, width), got {value!r}") from None
 
 
 def _planes(x: Any, name: str) -> np.ndarray:
@@ -145,8 +132,8 @@ def max_pool2d(
            [13, 15]])
     """
     name = "max_pool2d"
-    kernel = _pair(name, "kernel_size", kernel_size)
-    window = (kernel, kernel if stride is None else _pair(name, "stride", stride), _pair(name, "padding", padding))
+    kernel = pair(kernel_size, name, "kernel_size")
+    window = (kernel, kernel if stride is None else pair(stride, name, "stride"), pair(padding, name, "padding"))
     indices = return_indices or _recorded(input)
     result = apply(
         _OPERATIONS[name],
@@ -155,7 +142,7 @@ def max_pool2d(
         "max",
         return_indices,
         *window,
-        _pair(name, "dilation", dilation),
+        pair(dilation, name, "dilation"),
         bool(ceil_mode),
         True,
         0,
@@ -208,13 +195,12 @@ def avg_pool2d(
     array([[0.44444444]])
     """
     name = "avg_pool2d"
-    kernel = _pair(name, "kernel_size", kernel_size)
-    window = (kernel, kernel if stride is None else _pair(name, "stride", stride), _pair(name, "padding", padding))
+    kernel = pair(kernel_size, name, "kernel_size")
+    window = (kernel, kernel if stride is None else pair(stride, name, "stride"), pair(padding, name, "padding"))
     if divisor_override is not None:
-        try:
-            divisor_override = operator.index(divisor_override)
-        except TypeError:
-            raise TypeError(f"{name}: expected divisor_override to be an int, got {divisor_override!r}") from None
+        divisor_override = whole(divisor_override, name, "divisor_override")
+        if abs(divisor_override) >= MOST:
+            raise ValueError(f"{name}: expected divisor_override below 2**62, got {divisor_override}")
         if divisor_override == 0:
             raise ValueError(f"{name}: divisor_override must not be 0; None divides by the size of the window")
     return apply(
@@ -254,8 +240,8 @@ def lp_pool2d(input: Any, norm_type: float, kernel_size: int | Pair, stride: int
     array([[[[5.]]]])
     """
     name = "lp_pool2d"
-    kernel = _pair(name, "kernel_size", kernel_size)
-    window = (kernel, kernel if stride is None else _pair(name, "stride", stride), _NONE, _ONE, bool(ceil_mode))
+    kernel = pair(kernel_size, name, "kernel_size")
+    window = (kernel, kernel if stride is None else pair(stride, name, "stride"), _NONE, _ONE, bool(ceil_mode))
     try:
         order = float(norm_type)
     except (TypeError, ValueError):
@@ -270,7 +256,7 @@ def _adaptive(name: str, kind: str, input: Any, output_size: Any, return_indices
         shape = np.shape(input.data if isinstance(input, Tensor) else input)[-2:]
         sizes = output_size if isinstance(output_size, (tuple, list)) else (None, None)
         output_size = tuple(size if o is None else o for size, o in zip(shape, sizes))
-    out = _pair(name, "output_size", output_size)
+    out = pair(output_size, name, "output_size")
     indices = kind == "max" and (return_indices or _recorded(input))
     result = apply(_OPERATIONS[name], (input,), name, kind, return_indices, out, _ONE, _NONE, _ONE, False, False, 0, 2.0, indices, True)
     return _with_indices(result, input, return_indices)

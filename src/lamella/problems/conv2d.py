@@ -10,18 +10,29 @@ import numpy as np
 from lamella.problems.activation import ACTIVATIONS
 from lamella.problems.base import Problem
 
+MOST = 2**62  # of a size or a step: what is computed with them still fits 64 bits
 
-def pair(value: Any, operation: str, name: str, least: int) -> tuple[int, int]:
-    """An int or a pair of ints as a pair, each at least `least`."""
+
+def whole(value: Any, operation: str, name: str) -> int:
+    """An int, or what stands for one."""
     try:
-        both = (operator.index(value),) * 2 if not isinstance(value, (tuple, list)) else tuple(operator.index(v) for v in value)
+        return operator.index(value)
     except TypeError:
-        raise TypeError(f"{operation}: expected {name} as an int or a pair of ints, got {value!r}") from None
-    if len(both) != 2:
-        raise ValueError(f"{operation}: expected {name} as an int or a pair of ints, got {value!r}")
-    if min(both) < least:
-        raise ValueError(f"{operation}: expected {name} of at least {least}, got {value!r}")
-    return both[0], both[1]
+        raise TypeError(f"{operation}: expected {name} as an int, got {value!r}") from None
+
+
+def pair(value: Any, operation: str, name: str, least: int = 0) -> tuple[int, int]:
+    """An int, the only one of a sequence, or a pair of ints as a pair (height, width), each at least `least`."""
+    try:
+        both = tuple(map(operator.index, value)) if isinstance(value, (tuple, list)) else (operator.index(value),)
+    except TypeError:
+        raise TypeError(f"{operation}: expected {name} as an int or a pair of ints (height, width), got {value!r}") from None
+    if len(both) not in (1, 2):
+        raise ValueError(f"{operation}: expected {name} as an int or a pair of ints (height, width), got {value!r}")
+    if not least <= min(both) <= max(both) < MOST:
+        what = f"of at least {least}" if min(both) < least else "below 2**62"
+        raise ValueError(f"{operation}: expected {name} {what}, got {value!r}")
+    return both[0], both[-1]
 
 
 class Conv2dProblem(Problem):

@@ -19,6 +19,12 @@ def _out_size(size: int, k: int, s: int, p: int, d: int, ceil_mode: bool) -> int
     return out
 
 
+def _widest(size: int, out: int) -> int:
+    """The largest of the windows that divide `size` inputs into `out` parts."""
+    i = np.arange(out, dtype=np.int64)
+    return int((-(-(i + 1) * size // out) - i * size // out).max(initial=1))
+
+
 def _axis(size: int, out: int, k: int, s: int, p: int, d: int, adaptive: bool, include_pad: bool) -> tuple[np.ndarray, ...]:
     """The windows along one axis, and who covers whom.
 
@@ -126,7 +132,9 @@ class Pool2dProblem(Problem):
             if self.oh < 0 or self.ow < 0:
                 raise ValueError(f"{name}: output_size must not be negative, got {kernel}")
             stride, padding, dilation = (1, 1), (0, 0), (1, 1)
-            kernel = tuple(max((-(-(i + 1) * size // o) - i * size // o for i in range(o)), default=1) for size, o in zip((ih, iw), kernel))  # type: ignore[assignment]
+            if self.oh * self.ow >= 2**62:
+                raise ValueError(f"{name}: the problem is too large: output_size {kernel}")
+            kernel = _widest(ih, self.oh), _widest(iw, self.ow)
         else:
             self._validate(name, (ih, iw), kernel, stride, padding, dilation)
             sizes = [_out_size(*args, ceil_mode) for args in zip((ih, iw), kernel, stride, padding, dilation)]
@@ -140,11 +148,13 @@ class Pool2dProblem(Problem):
             self.oh, self.ow = sizes
         (self.kh, self.kw), (self.sh, self.sw), (self.ph, self.pw), (self.dh, self.dw) = kernel, stride, padding, dilation
         taps = self.kh * self.kw
+        outputs = mb * c * self.oh * self.ow
+        if max(outputs, 1) * taps >= 2**62:
+            raise ValueError(f"{name}: the problem is too large: windows of {kernel}, output {(mb, c, self.oh, self.ow)}")
         self.index_dtype = np.dtype(np.uint8 if taps <= 256 else np.int32 if taps < 2**31 else np.int64)
         self.index_bytes = self.index_dtype.itemsize if self.indices else 0
         self._tabulate()
         self.out_shape = (mb, c, self.oh, self.ow)
-        outputs = mb * c * self.oh * self.ow
         self.flops = outputs * taps
         self.bytes = (mb * c * ih * iw + outputs) * self.dtype.itemsize + outputs * self.index_bytes
 
