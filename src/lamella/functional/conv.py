@@ -95,9 +95,10 @@ def conv2d(
         Applied before the output is stored. The slope of leaky_relu is 0.01.
     algorithm : {"auto", "direct", "im2col", "depthwise", "winograd_f2", "winograd_f4", "winograd_rows", "ref"}
         "auto" ranks those that apply by a cost model of shapes and instruction set. The others force one, in every pass
-        (the backend "reference" computes all of them by the formula). The Winograd algorithms, for 3 x 3 filters at stride 1 and at least 8 channels
-        in each of several groups, multiply 2.25 and 4 times less and round more: up to 1e-5 and 2e-5 of the largest output in float32;
-        winograd_rows, for filters 5 wide at stride 1 in one group, multiplies 2.5 times less, at 5e-6. `lamella.allow_winograd(False)` keeps "auto" from them.
+        (the backend "reference" computes all of them by the formula). The Winograd algorithms, for 3 x 3 filters at stride 1 and
+        at least 8 channels in each of several groups, multiply 2.25 and 4 times less and round more: up to 1e-5 and 2e-5 of the largest
+        output in float32; winograd_rows, for filters 5 wide at stride 1 in one group, multiplies 2.5 times less, at 5e-6.
+        `lamella.allow_winograd(False)` keeps "auto" from them.
 
     Returns
     -------
