@@ -4,7 +4,7 @@
     dw[c, t] = sum over n, r, q of  x[n, r*s + ty[t], q*s + tx[t], c] * g[n, r, q, c]
 
 Shapes   images (mb, c, h, w) in channels-last memory, weights (c, 1, 3, 3)
-Packed   wp[t][c]: the weights of a tap side by side, as the channels of a pixel are
+Packed   wp[register of channels][t][lanes]
 Tile     forward, backward_input: 2 rows x 4 columns of pixels x 1 register of channels (stride 1): 24 loads of pixels and 9 of weights
          for 72 FMA. backward_input at stride 2 has four gathers with 1, 2, 2 and 4 taps, tiles of 1 x 4.
          backward_weight: 9 taps x 1 register of channels, summed over columns, 4 at a time: 22 loads for 36 FMA
@@ -27,7 +27,7 @@ from libc.string cimport memset
 
 from lamella.kernels._common.pool cimport ANY_SLOTS, parallel_for
 from lamella.kernels._common.simd cimport (
-    LM_VB, lanes, v_add, v_fence, v_fma, v_load, v_load_n, v_prefetch, v_prefetch_l2, v_store, v_store_n, v_stream, v_zero, vec,
+    LM_VB, lanes, opaque, v_add, v_fence, v_fma, v_load, v_load_n, v_pin, v_prefetch, v_prefetch_l2, v_store, v_store_n, v_stream, v_zero, vec,
 )
 from lamella.kernels._common.tile cimport ACT_NONE, BIAS_COLUMN, Epilogue, finish, plain
 from lamella.kernels._common.transpose cimport square
@@ -80,13 +80,16 @@ cdef inline int columns_of() noexcept nogil:
 
 
 cdef inline void row_of_tile(
-    real t, int rows, int kh, int kw, int s, int i, const real *x, i64 channels, const vec *w, vec *acc, bint edge, i64 low, i64 high,
+    real t, int rows, int kh, int kw, int s, int i, const real *x, i64 at, i64 channels, const vec *w, vec *acc, bint edge, const real **columns,
 ) noexcept nogil:
-    """What source row i gives to the sums; its columns before low and from high on are zeros if this is an edge. All other numbers are constants."""
+    """What source row i gives to the sums; at an edge, its columns are where a table says. rows, kh, kw, s, i and edge are constants."""
     cdef vec xv[9]
+    cdef const real *xp[3]          # as in tile.pxd: of columns 0, 3 and 6
     cdef int r, q, j, u
+    for u in range(3):
+        xp[u] = <const real *>opaque(x + at + 3 * u * channels)
     for u in range((columns_of() - 1) * s + kw):
-        xv[u] = v_load_n(t, x + u * channels, lanes(t) if low <= u < high else 0) if edge else v_load(x + u * channels)
+        xv[u] = v_load(columns[u] + at) if edge else v_load(xp[u // 3] + u % 3 * channels)
     for r in range(rows):
         if 0 <= i - r * s and i - r * s < kh:
             for q in range(columns_of()):
@@ -96,27 +99,33 @@ cdef inline void row_of_tile(
 
 cdef inline void tile(
     real t, int rows, int kh, int kw, int s, const real **x, i64 at, i64 channels, const real *wp, real *c, i64 row, i64 column,
-    const Epilogue *e, bint stream, bint edge, i64 low, i64 high,
+    const Epilogue *e, bint stream, bint edge, const real **columns,
 ) noexcept nogil:
-    """rows x columns_of() pixels of one register of channels, which source row i begins at x[i] + at."""
+    """rows x columns_of() pixels of one register of channels, which source row i begins at x[i] + at, or whose columns begin at columns[9 * i ..] + at."""
     cdef vec acc[8]
+    cdef vec done[8]
     cdef vec w[9]
     cdef int i, r, q
     for i in range(kh * kw):
-        w[i] = v_load(wp + i * channels)
+        w[i] = v_load(wp + i * lanes(t))
     for r in range(rows * columns_of()):
         acc[r] = v_zero()
-    row_of_tile(t, rows, kh, kw, s, 0, x[0] + at, channels, w, acc, edge, low, high)
+    row_of_tile(t, rows, kh, kw, s, 0, x[0], at, channels, w, acc, edge, columns)
     if kh + (rows - 1) * s > 1:
-        row_of_tile(t, rows, kh, kw, s, 1, x[1] + at, channels, w, acc, edge, low, high)
+        row_of_tile(t, rows, kh, kw, s, 1, x[1], at, channels, w, acc, edge, columns + 9)
     if kh + (rows - 1) * s > 2:
-        row_of_tile(t, rows, kh, kw, s, 2, x[2] + at, channels, w, acc, edge, low, high)
+        row_of_tile(t, rows, kh, kw, s, 2, x[2], at, channels, w, acc, edge, columns + 18)
     if kh + (rows - 1) * s > 3:
-        row_of_tile(t, rows, kh, kw, s, 3, x[3] + at, channels, w, acc, edge, low, high)
+        row_of_tile(t, rows, kh, kw, s, 3, x[3], at, channels, w, acc, edge, columns + 27)
+    if e.act != ACT_NONE or e.bias_kind == BIAS_COLUMN:
+        for r in range(rows * columns_of()):
+            done[r] = v_pin(acc[r])             # acc stays in registers: only done is indexed by a variable
+        for r in range(rows * columns_of()):
+            done[r] = finish(t, done[r], e, c, lanes(t), 0, 0)
+        for r in range(rows * columns_of()):
+            acc[r] = done[r]
     for r in range(rows):
         for q in range(columns_of()):
-            if e.act != ACT_NONE or e.bias_kind == BIAS_COLUMN:
-                acc[r * columns_of() + q] = finish(t, acc[r * columns_of() + q], e, c, lanes(t), 0, 0)
             if stream:
                 v_stream(c + r * row + q * column, acc[r * columns_of() + q])
             else:
@@ -131,7 +140,7 @@ cdef inline void pixel(
     cdef i64 i, j
     for i in range(kh):
         for j in range(j0, j1):
-            acc = v_fma(t, v_load_n(t, x[i] + j * channels, n), v_load_n(t, wp + (i * kw + j) * channels, n), acc)
+            acc = v_fma(t, v_load_n(t, x[i] + j * channels, n), v_load_n(t, wp + (i * kw + j) * lanes(t), n), acc)
     v_store_n(t, c, n, finish(t, acc, e, c, n, 0, 0))
 
 
@@ -143,9 +152,11 @@ cdef inline void rows_run(
     cdef Gather *v = &a.v
     cdef Epilogue e = d.e
     cdef const real *there[4]
+    cdef const real *table[36]
+    cdef const real *p
     cdef i64 whole = c0 + (c1 - c0) // lanes(t) * lanes(t)
-    cdef i64 first = 0, behind = v.columns, q, i, j, r, k, start, low, high
-    cdef bint tiled
+    cdef i64 first = 0, behind = v.columns, q, i, j, r, k, start
+    cdef bint tiled, edge, inside
     cdef const real *wp = <const real *>v.wp
     if ceil_div(a.behind - a.first, columns_of()) < ceil_div(v.columns, columns_of()):       # tiles fit between the edges: those pixel by pixel
         first, behind = a.first, a.behind
@@ -153,24 +164,30 @@ cdef inline void rows_run(
     q = first
     while tiled and q < behind:
         start = min(q, behind - columns_of())           # the last tile computes some columns twice
-        low = -start * s - v.x_low
-        high = v.width + low
+        edge = start < a.first or start + columns_of() > a.behind
+        if edge:
+            for i in range(kh + (rows - 1) * s):
+                for k in range((columns_of() - 1) * s + kw):
+                    inside = 0 <= start * s + k + v.x_low and start * s + k + v.x_low < v.width
+                    table[9 * i + k] = x[i] + (start * s + k) * d.channels if inside else <const real *>d.zeros
         j = c0
         while j < whole:
             if e.bias_kind == BIAS_COLUMN:
                 e.bias = <const real *>d.e.bias + j
             for r in range(rows * s if ahead != NULL else 0):
+                p = ahead + (r * v.width + start * s) * d.channels + j
                 for k in range(columns_of() * s):
-                    v_prefetch(ahead + (r * v.width + start * s + k) * d.channels + j)
-            if a.first <= start and start + columns_of() <= a.behind:
+                    v_prefetch(p)
+                    p = <const real *>opaque(p + d.channels)
+            if edge:
                 tile(
-                    t, rows, kh, kw, s, x, start * s * d.channels + j, d.channels, wp + j,
-                    dst + start * v.dst_column + j, v.dst_row, v.dst_column, &e, d.stream, False, 0, 0,
+                    t, rows, kh, kw, s, x, j, d.channels, wp + j * kh * kw,
+                    dst + start * v.dst_column + j, v.dst_row, v.dst_column, &e, d.stream, True, table,
                 )
             else:
                 tile(
-                    t, rows, kh, kw, s, x, start * s * d.channels + j, d.channels, wp + j,
-                    dst + start * v.dst_column + j, v.dst_row, v.dst_column, &e, d.stream, True, low, high,
+                    t, rows, kh, kw, s, x, start * s * d.channels + j, d.channels, wp + j * kh * kw,
+                    dst + start * v.dst_column + j, v.dst_row, v.dst_column, &e, d.stream, False, table,
                 )
             j += lanes(t)
         q = start + columns_of()
@@ -183,7 +200,7 @@ cdef inline void rows_run(
                 for k in range(kh):
                     there[k] = x[r * s + k] + i * s * d.channels + j
                 pixel(
-                    t, kh, kw, max(-i * s - v.x_low, <i64>0), min(<i64>kw, v.width - i * s - v.x_low), there, d.channels, wp + j,
+                    t, kh, kw, max(-i * s - v.x_low, <i64>0), min(<i64>kw, v.width - i * s - v.x_low), there, d.channels, wp + j * kh * kw,
                     min(<i64>lanes(t), c1 - j), dst + r * v.dst_row + i * v.dst_column + j, &e,
                 )
             j += lanes(t)
@@ -398,7 +415,7 @@ cdef void pack(real t, Depthwise *d) noexcept nogil:
         for part in range(d.count):
             v = &d.parts[part].v
             for q in range(v.taps):
-                v_store_n(t, <real *>v.wp + q * d.channels + j * lanes(t), n, v_load(corner + v.tw[q] * lanes(t)))
+                v_store(<real *>v.wp + (j * v.taps + q) * lanes(t), v_load_n(t, corner + v.tw[q] * lanes(t), n))
 
 
 cdef void band_f32(void *d, i64 task, i64 slot) noexcept nogil:
@@ -474,7 +491,7 @@ cdef void place(Depthwise *d, char *base) noexcept nogil:
     memset(base, 0, zeros_bytes(d))
     d.zeros = base
     for part in range(d.count):
-        d.parts[part].v.wp = base + zeros_bytes(d) + part * aligned(9 * d.channels * d.item)
+        d.parts[part].v.wp = base + zeros_bytes(d) + part * aligned(9 * d.registers * LM_VB)
     d.private_ = base + zeros_bytes(d)
 
 
@@ -504,7 +521,7 @@ def scratch(pass_, p):
     plan(&d, <const i64 *>cnp.PyArray_DATA(geometry), p.dtype.itemsize == 8, pass_ == "backward_input", pass_ == "backward_weight")
     if pass_ == "backward_weight":
         return zeros_bytes(&d) + aligned(d.chunks * d.registers * 10 * LM_VB), 0
-    return zeros_bytes(&d) + d.count * aligned(9 * d.channels * d.item), 0
+    return zeros_bytes(&d) + d.count * aligned(9 * d.registers * LM_VB), 0
 
 
 def forward(p, cnp.ndarray x, cnp.ndarray w, b, cnp.ndarray out, cnp.ndarray scratch):
