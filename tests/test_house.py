@@ -145,7 +145,7 @@ FLOORS = [
     {"nn", "optim", "data", "testing"},
     {"models", "summarizing", "serialization", "io", "vision"},
     {"train"},
-    {"estimators"},
+    {"estimators", "bench"},
     {"cli", "__main__"},
 ]
 FLOOR = {name: number for number, names in enumerate(FLOORS) for name in names}

@@ -561,3 +561,43 @@ def test_creation():
 def test_numbers_without_an_array_keep_numpys_precision(x, y, expected):
     assert F.maximum(x, y).dtype == expected
     assert F.where(np.array([True, False]), x, y).dtype == expected
+
+
+def test_a_single_element_stands_for_its_number():
+    loss = lamella.tensor(1.25, requires_grad=True)
+    assert f"{loss:.1f} {lamella.tensor(7):03d} {loss}" == "1.2 007 1.25"
+    assert f"{lamella.tensor([1.5])}" == "tensor([1.5])"
+    assert float(lamella.tensor([[1.5]])) == 1.5 and int(lamella.tensor([3])) == 3 and not lamella.tensor([0.0])
+    assert ["a", "b"][lamella.tensor(1)] == "b" and list(range(lamella.tensor([2]))) == [0, 1]
+    with pytest.raises(TypeError, match="expected a Tensor of an integer, got float32"):
+        range(lamella.tensor(2.0))
+    for convert in (float, int, bool):
+        with pytest.raises(ValueError, match=r"expected a Tensor of one element, got shape \(2,\)"):
+            convert(lamella.tensor([1.0, 2.0]))
+    for use in (len, list):
+        with pytest.raises(TypeError, match="item"):
+            use(loss)
+
+
+def test_none_and_text_are_equal_to_no_tensor():
+    t = lamella.tensor([1.0, 2.0])
+    assert not (t == None) and t != None and t != "mean" and None not in (t,)  # noqa: E711
+    assert t.eq(1.0).tolist() == (t == 1.0).tolist() == [True, False]
+
+
+def test_what_pytorch_users_write():
+    torch = pytest.importorskip("torch")
+    data = np.random.default_rng(0).standard_normal((3, 4)).astype(np.float32)
+    for write in (
+        lambda lib, x: x.softmax(1),
+        lambda lib, x: lib.log_softmax(x, dim=-1),
+        lambda lib, x: lib.relu(x).t().cpu(),
+        lambda lib, x: lib.sigmoid(x.to(lib.float64)),
+        lambda lib, x: x.gt(0),
+        lambda lib, x: lib.zeros(2, dtype=lib.int64),
+    ):
+        ours, theirs = write(lamella, lamella.from_numpy(data)).numpy(), write(torch, torch.from_numpy(data)).numpy()
+        assert ours.dtype == theirs.dtype
+        np.testing.assert_allclose(ours, theirs, rtol=1e-6)
+    with pytest.raises(ValueError, match="at most 2 axes"):
+        lamella.zeros(2, 2, 2).t()

@@ -1,3 +1,8 @@
+from numpy import float32 as float32
+from numpy import float64 as float64
+from numpy import int64 as int64
+from numpy import uint8 as uint8
+
 from lamella import data, distributions, estimators, functional, models, nn, optim, random, serialization, train, tuning, vision
 from lamella.config import show_config
 from lamella.creation import arange, empty, eye, full, ones, ones_like, rand, randn, zeros, zeros_like
@@ -15,6 +20,7 @@ from lamella.functional import (
     flatten,
     from_nhwc,
     log,
+    log_softmax,
     matmul,
     max,
     maximum,
@@ -25,12 +31,16 @@ from lamella.functional import (
     neg,
     permute,
     pow,
+    relu,
     reshape,
+    sigmoid,
+    softmax,
     sqrt,
     squeeze,
     stack,
     sub,
     sum,
+    tanh,
     to_nhwc,
     transpose,
     unflatten,
@@ -89,6 +99,7 @@ __all__ = [
     "load_model",
     "load_tuning",
     "log",
+    "log_softmax",
     "manual_seed",
     "matmul",
     "max",
@@ -111,6 +122,7 @@ __all__ = [
     "random",
     "receptive_field",
     "register_kernel",
+    "relu",
     "reshape",
     "same_padding",
     "save",
@@ -119,12 +131,15 @@ __all__ = [
     "set_num_threads",
     "set_rng_state",
     "show_config",
+    "sigmoid",
+    "softmax",
     "sqrt",
     "squeeze",
     "stack",
     "sub",
     "sum",
     "summary",
+    "tanh",
     "tensor",
     "to_nhwc",
     "train",

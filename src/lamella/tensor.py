@@ -114,19 +114,38 @@ class Tensor(core.Recorded):
         return self.data.ndim
 
     def __len__(self) -> int:
+        if not self.data.ndim:
+            raise TypeError("len: a single number has no length; of a Tensor without axes, use tensor.item()")
         return len(self.data)
-
-    def __bool__(self) -> bool:
-        return bool(self.data)
-
-    def __float__(self) -> builtins.float:
-        return float(self.data)
-
-    def __int__(self) -> int:
-        return int(self.data)
 
     def __iter__(self) -> Iterator[Tensor]:
         return (self[i] for i in range(len(self)))
+
+    # of a single element, what it would be as a Python number
+
+    def __bool__(self) -> bool:
+        return bool(self._number("bool"))
+
+    def __float__(self) -> builtins.float:
+        return float(self._number("float"))
+
+    def __int__(self) -> int:
+        return int(self._number("int"))
+
+    def __index__(self) -> int:
+        if self.data.dtype.kind not in "iu":
+            raise TypeError(f"index: expected a Tensor of an integer, got {self.data.dtype}")
+        return self._number("index")
+
+    def __format__(self, spec: str) -> str:
+        return format(self.data.item(), spec) if not self.data.ndim else super().__format__(spec)
+
+    def _number(self, what: str) -> Any:
+        if self.data.size != 1:
+            raise ValueError(
+                f"{what}: expected a Tensor of one element, got shape {self.data.shape}; .any() and .all() answer for all of them"
+            )
+        return self.data.item()
 
     def __repr__(self) -> str:
         text = np.array2string(self.data, separator=", ", prefix="tensor(")
@@ -270,10 +289,10 @@ class Tensor(core.Recorded):
     __hash__ = object.__hash__
 
     def __eq__(self, other: Any) -> Tensor:  # type: ignore[override]
-        return F.compare(np.equal, self, other)
+        return NotImplemented if other is None or isinstance(other, str) else F.compare(np.equal, self, other)
 
     def __ne__(self, other: Any) -> Tensor:  # type: ignore[override]
-        return F.compare(np.not_equal, self, other)
+        return NotImplemented if other is None or isinstance(other, str) else F.compare(np.not_equal, self, other)
 
     def __lt__(self, other: Any) -> Tensor:
         return F.compare(np.less, self, other)
@@ -286,6 +305,8 @@ class Tensor(core.Recorded):
 
     def __ge__(self, other: Any) -> Tensor:
         return F.compare(np.greater_equal, self, other)
+
+    eq, ne, lt, le, gt, ge = __eq__, __ne__, __lt__, __le__, __gt__, __ge__
 
     def __and__(self, other: Any) -> Tensor:
         return F.compare(np.bitwise_and, self, other, None)
@@ -358,6 +379,12 @@ class Tensor(core.Recorded):
     def tanh(self) -> Tensor:
         return F.tanh(self)
 
+    def softmax(self, dim: int | None = None) -> Tensor:
+        return F.softmax(self, dim)
+
+    def log_softmax(self, dim: int | None = None) -> Tensor:
+        return F.log_softmax(self, dim)
+
     def matmul(self, other: Any) -> Tensor:
         return F.matmul(self, other)
 
@@ -407,9 +434,19 @@ class Tensor(core.Recorded):
         """All axes in reverse: of a matrix, its transpose."""
         return F.permute(self, range(self.data.ndim)[::-1])
 
+    def t(self) -> Tensor:
+        """The transpose of a matrix; a vector or a number is itself."""
+        if self.data.ndim > 2:
+            raise ValueError(f"t: expected a Tensor of at most 2 axes, got shape {self.data.shape}; permute takes more")
+        return self.T
+
     def to(self, dtype: Any) -> Tensor:
         """The same numbers in another dtype (or, with "cpu", as PyTorch users write, itself)."""
         return self if isinstance(dtype, str) and dtype == "cpu" else F.to(self, dtype)
+
+    def cpu(self) -> Tensor:
+        """Itself, as PyTorch users write."""
+        return self
 
     def float(self) -> Tensor:
         """As float32."""
