@@ -27,8 +27,8 @@ BLOCKS   A task is a block of C. Inside, from the outside in:
          strips at a time if one block uses them. A B with contiguous columns is transposed in registers on the way (_common/transpose.h).
          Passes are deep and blocks of A low: every pass reads and writes C, whose rows come from afar at the start of each tile, while
          strips arrive in time, and each is used by all panels of a block.
-RANK     At most 4 rows: C += columns of A times rows of B, up to 8 rows of B in one sweep. B is read once, in its order; the sums stand
-         in L1. Bound by the bandwidth of B.
+RANK     At most 4 rows, or 8 of many columns where there are 32 registers: C += columns of A times rows of B, up to 8 rows of B in one
+         sweep. B is read once, in its order; the sums stand in L1. Bound by the bandwidth of B.
 DOT      Contiguous rows of A against contiguous columns of B: at most 8 rows, or columns that would leave the tile's registers mostly
          empty (these few are transposed if they have to be). Accumulators are registers along k: 4 x 4 dot products with 16 lanes, so
          that one transposing sum makes one register of results.
@@ -60,15 +60,15 @@ cnp.import_array()
 cdef enum:
     KC = 1024           # depth of a pass over C
     MC = 84             # rows of a block of A: mc * kc floats = 344 KiB stay in L2; a multiple of 14 and 6
-    RANK_ROWS = 4       # so few rows are summed into L1
+    RANK_ROWS = 8       # so few rows are summed into L1
     RANK_COLUMNS = 512
     DOT_ROWS = 8        # so few rows, or columns, are computed as dot products
     DOT_DEPTH = 64
     DOT_BLOCK = 32768   # elements of B, so that few columns stay in cache
-    RUN = 131072        # bytes of the strips packed at a time, if one block of A uses them: the longer, the better for the memory behind
+    RUN = 524288        # bytes of the strips packed at a time, if one block of A uses them: the longer, the better for the memory behind
     SHALLOW = 16        # a depth at which C is what takes the time
     SMALL = 32768       # bytes of an operand that stays in L1 as it is
-    PANEL = 8388608     # bytes of shared strips: they stay in L3
+    PANEL = 8388608     # bytes of shared strips: they stay in L3; of a B that does not
     TURN = 4            # strips of a run of rows, where roles are exchanged
     PACK = 8            # strips of a task that packs
     RATE = 16           # bytes per ns of one thread that packs, for the pool's estimate
@@ -362,8 +362,8 @@ cdef inline void rank_rows(
     real t, int mr, int steps, const real *a, i64 ars, i64 acs, const real *b, i64 brs, i64 n, bint first, real *sums
 ) noexcept nogil:
     """sums += `steps` columns of A times `steps` rows of B; mr and steps constants."""
-    cdef vec s[4][8]
-    cdef vec v[4]
+    cdef vec s[8][8]
+    cdef vec v[8]
     cdef vec bv
     cdef int i, u
     cdef i64 j, left
@@ -416,8 +416,16 @@ cdef void rank_task(real t, Context *c, i64 task, i64 slot) noexcept nogil:
         rank_sums(t, 2, 8 if LM_VB == 64 else 4, c, &x, sums)
     elif c.m == 3:
         rank_sums(t, 3, 4 if LM_VB == 64 else 2, c, &x, sums)
-    else:
+    elif c.m == 4:
         rank_sums(t, 4, 4 if LM_VB == 64 else 2, c, &x, sums)
+    elif c.m == 5:
+        rank_sums(t, 5, 4, c, &x, sums)
+    elif c.m == 6:
+        rank_sums(t, 6, 4, c, &x, sums)
+    elif c.m == 7:
+        rank_sums(t, 7, 3, c, &x, sums)
+    else:
+        rank_sums(t, 8, 3, c, &x, sums)
     place(t, c, &x, &e, 0, x.j0)
     finish_block(t, sums, RANK_COLUMNS, c.m, x.j1 - x.j0, <real *>x.out + x.j0, c.ldc, &e)
 
@@ -639,6 +647,11 @@ cdef i64 shared_bytes(i64 m, i64 n, i64 k, i64 batch, i64 item) noexcept nogil:
     return panel_strips(n, k, item) * strip_step(depth_of(k), LM_NV * LM_VB // item) * item
 
 
+cdef inline i64 ranks(i64 n, i64 item) noexcept nogil:
+    """Up to how many rows are summed into L1."""
+    return RANK_ROWS if LM_VB == 64 and n >= 4 * LM_NV * LM_VB // item else RANK_ROWS // 2
+
+
 cdef inline bint turns(i64 n, i64 k, i64 item) noexcept nogil:
     """Whether columns leave three quarters of their last register empty, which costs more than to transpose A."""
     cdef i64 w = LM_VB // item
@@ -700,7 +713,7 @@ cdef void plan(Context *c, i64 batch) noexcept nogil:
         if c.m <= DOT_ROWS:
             c.row_tasks = 1
             c.column_tasks = ceil_div(c.n, RANK_COLUMNS)
-    elif c.m <= RANK_ROWS and c.bcs == 1 and c.k > 0:
+    elif c.m <= ranks(c.n, c.item) and c.bcs == 1 and c.k > 0:
         c.way = RANK
         c.row_tasks = 1
         c.column_tasks = ceil_div(ceil_div(c.n, nr), RANK_COLUMNS // nr)
@@ -710,8 +723,10 @@ cdef void plan(Context *c, i64 batch) noexcept nogil:
     else:
         c.way = BLOCKS
         c.a_elements = a_elements(c.m, c.k, 1 if shares(c.m, batch) else c.row_tasks)
-        # powers of two send all rows of a strip into few sets of L2
-        c.pack_b = c.bcs != 1 or c.m > 2 * LM_MR and c.k * c.n * c.item > SMALL and step & -step > 1024
+        # powers of two send all rows of a strip into few sets of L2; memory wants to be read along the rows
+        c.pack_b = c.bcs != 1 or (
+            c.m > 2 * LM_MR and c.k * c.n * c.item > SMALL and step & -step > 1024 or c.m <= 2 * MC and c.k * c.n * c.item > PANEL
+        )
         c.copy_a = not (c.m * c.k * c.item <= SMALL or c.acs == 1 and crowd(c.ars * c.item) <= LM_MR // 2)
 
 

@@ -25,11 +25,11 @@ from lamella.kernels._common.pool import get_num_threads
 from lamella.kernels.gemm._nb_registers import RANK_COLUMNS, dot_columns, dot_rows, dot_sums, rank_sums
 
 KC, MC = 1024, 84  # depth of a pass over C, rows of a block of A
-RANK_ROWS, DOT_ROWS, DOT_DEPTH, DOT_BLOCK = 4, 8, 64, 32768
-STRIPS = 131072  # bytes of the strips packed at a time, if one block of A uses them
+RANK_ROWS, DOT_ROWS, DOT_DEPTH, DOT_BLOCK = 8, 8, 64, 32768
+STRIPS = 524288  # bytes of the strips packed at a time, if one block of A uses them
 SHALLOW = 16  # a depth at which C is what takes the time
 SMALL = 32768  # bytes of an operand that stays in L1 as it is
-PANEL, PACK = 8388608, 8  # bytes of shared strips, strips of a task that packs
+PANEL, PACK = 8388608, 8  # bytes of shared strips, or of a B that does not stay in L3; strips of a task that packs
 TURN = 4  # strips of a run of rows, where roles are exchanged
 RATE, PACK_RATE = {4: 120.0, 8: 60.0}, 16  # flops per ns of one thread and bytes per ns of one that packs, for the pool's estimate
 NONE, COLUMN, ROW = 0, 1, 2  # bias
@@ -315,7 +315,7 @@ def rank_task(dtype, rows):
     """Few rows: B is read once, in its order, several rows at a time; the sums stand in L1."""
     v, item, real = simd(dtype), dtype.itemsize, dtype.type
     count = v.lanes
-    steps = 8 if rows < 3 else 4
+    steps = 8 if rows < 3 else 4 if rows < 7 else 3
     if rows > 1 and VECTOR_BYTES < 64:
         steps //= 2
     sweep, locate, finish = rank_sums(dtype, rows, steps), locating(dtype, 0), finishing(dtype)
@@ -472,6 +472,11 @@ def _shared_bytes(p):
     return _panel_strips(p) * odd(_depth(p)) * NV * lanes(p.dtype) * p.dtype.itemsize if _shares(p) else 0
 
 
+def _ranks(p):
+    """Up to how many rows are summed into L1."""
+    return RANK_ROWS if VECTOR_BYTES == 64 and p.n >= 4 * NV * lanes(p.dtype) else RANK_ROWS // 2
+
+
 def _turns(p):
     """Whether columns leave three quarters of their last register empty, which costs more than to transpose A."""
     w = lanes(p.dtype)
@@ -561,12 +566,13 @@ def _plan(p, a_strides, b_strides):
         if p.m <= DOT_ROWS:
             row_tasks, column_tasks = 1, ceil(p.n, RANK_COLUMNS)
         return dots_task(p.dtype), row_tasks, column_tasks, False, brs != item
-    if p.m <= RANK_ROWS and bcs == item and p.k > 0:
+    if p.m <= _ranks(p) and bcs == item and p.k > 0:
         return rank_task(p.dtype, p.m), 1, ceil(ceil(p.n, nr), RANK_COLUMNS // nr), False, False
     if _turns(p) and bcs == item and item in (ars, acs) and p.m >= TURN * nr:
         return turned_task(p.dtype), row_tasks, 1, False, False
-    # powers of two send all rows of a strip into few sets of L2
-    pack_b = bcs != item or (p.m > 2 * MR and p.k * p.n * item > SMALL and brs & -brs > 1024)
+    # powers of two send all rows of a strip into few sets of L2; memory wants to be read along the rows
+    b_bytes = p.k * p.n * item
+    pack_b = bcs != item or (p.m > 2 * MR and b_bytes > SMALL and brs & -brs > 1024) or (p.m <= 2 * MC and b_bytes > PANEL)
     copy_a = p.alpha != 1.0 or not (p.m * p.k * item <= SMALL or (acs == item and _crowd(ars) <= MR // 2))
     return block_task(p.dtype), row_tasks, column_tasks, copy_a, pack_b
 
