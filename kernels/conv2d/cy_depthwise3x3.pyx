@@ -12,10 +12,11 @@ Tile     forward, backward_input: 2 rows x 4 columns of pixels x 1 register of c
 Loops    tasks: image, band of rows; backward_input at stride 2 does all four gathers of a band, so that g is read once from memory
          results larger than L2 are stored past the caches: what they would push out is what is read next
          blocks of channels whose rows stay in L1 (one block, if few would), rows, columns of the tile, registers of channels: channels
-         innermost, because they are what lies side by side in memory. The rows that come next are fetched ahead.
+         innermost, because they are what lies side by side in memory. Of images that no cache holds, the rows that come next are fetched ahead; from
+         a cache the processor fetches them itself.
          backward_weight: tasks are chunks of bands, with a private dw each, x blocks of registers, added in order afterwards; groups of rows,
-         registers of channels, columns. While a band is summed, the next one is fetched into L2. Images that no cache holds: blocks of columns
-         before registers, in the order of memory, the next row fetched ahead.
+         registers of channels, columns. Images that no cache holds: blocks of columns before registers, in the order of memory, the next row
+         fetched ahead.
 Edges    rows above and below the image are a line of zeros; tiles whose taps reach outside mask what they load. The last register of channels
          where it is partial is computed pixel by pixel with the taps there are (backward_weight: masked), as are columns at the edges in
          backward_weight and where that saves a tile.
@@ -27,19 +28,19 @@ from libc.string cimport memset
 
 from lamella.kernels._common.pool cimport ANY_SLOTS, parallel_for
 from lamella.kernels._common.simd cimport (
-    LM_VB, lanes, opaque, v_add, v_fence, v_fma, v_load, v_load_n, v_pin, v_prefetch, v_prefetch_l2, v_store, v_store_n, v_stream, v_zero, vec,
+    LM_VB, lanes, opaque, v_add, v_fence, v_fma, v_load, v_load_n, v_pin, v_prefetch, v_store, v_store_n, v_stream, v_zero, vec,
 )
 from lamella.kernels._common.tile cimport ACT_NONE, BIAS_COLUMN, Epilogue, finish, plain
 from lamella.kernels._common.transpose cimport square
 from lamella.kernels._common.types cimport i64, real
-from lamella.kernels.conv2d.gather cimport IC, IH, IW, MB, OH, OW, SH, Gather, aligned, backward_gather, ceil_div, epilogue, fetch, forward_gather
+from lamella.kernels.conv2d.gather cimport IC, IH, IW, MB, OH, OW, SH, Gather, aligned, backward_gather, ceil_div, epilogue, forward_gather
 
 cnp.import_array()
 
 cdef enum:
     TASKS = 8               # of backward_weight, wanted at least
     BLOCK = 16              # registers of channels of such a task, at most
-    UNIT = 128 * 1024       # bytes of both images that it fetches into L2 while it computes as many
+    UNIT = 128 * 1024       # bytes of both images of a band: inside L2
     COLUMNS = 64            # that are summed at once, rows of them, before the next register
     FEW = 12                # the same in images that no cache holds: read in the order in which they lie there
     UNITS = 16              # tasks of the other passes, wanted at least
@@ -155,7 +156,7 @@ cdef inline void rows_run(
     cdef const real *table[36]
     cdef const real *p
     cdef i64 whole = c0 + (c1 - c0) // lanes(t) * lanes(t)
-    cdef i64 first = 0, behind = v.columns, q, i, j, r, k, start
+    cdef i64 first = 0, behind = v.columns, q, i, j, r, k, start, _k
     cdef bint tiled, edge, inside
     cdef const real *wp = <const real *>v.wp
     if ceil_div(a.behind - a.first, columns_of()) < ceil_div(v.columns, columns_of()):       # tiles fit between the edges: those pixel by pixel
@@ -176,7 +177,7 @@ cdef inline void rows_run(
                 e.bias = <const real *>d.e.bias + j
             for r in range(rows * s if ahead != NULL else 0):
                 p = ahead + (r * v.width + start * s) * d.channels + j
-                for k in range(columns_of() * s):
+                for _k in range(columns_of() * s):
                     v_prefetch(p)
                     p = <const real *>opaque(p + d.channels)
             if edge:
@@ -258,7 +259,7 @@ cdef void band_task(real t, Depthwise *d, i64 task, i64 slot) noexcept nogil:
             for part in range(d.count):
                 if r < d.parts[part].v.rows:
                     rows_of_part(
-                        t, d, &d.parts[part], image, r, rows, block * width, min(d.channels, (block + 1) * width), ahead if part == 0 else NULL)
+                        t, d, &d.parts[part], image, r, rows, block * width, min(d.channels, (block + 1) * width), ahead if part == 0 and (d.far or d.count > 1) else NULL)
             r += rows
     if d.stream:
         v_fence()
@@ -269,9 +270,9 @@ cdef inline vec value(real t, bint whole, const real *p, i64 n) noexcept nogil:
 
 
 cdef inline void register_sums(
-    real t, int s, bint whole, i64 n, Depthwise *d, i64 image, i64 r0, i64 r1, i64 q0, i64 q1, i64 at, i64 x_ahead, i64 g_ahead, real *sums,
+    real t, int s, bint whole, i64 n, Depthwise *d, i64 image, i64 r0, i64 r1, i64 q0, i64 q1, i64 at, real *sums,
 ) noexcept nogil:
-    """sums += x * g over rows r0 to r1 and columns q0 to q1 of an image, all nine taps of the n channels from `at` on; what lies so far ahead is fetched into L2."""
+    """sums += x * g over rows r0 to r1 and columns q0 to q1 of an image, all nine taps of the n channels from `at` on."""
     cdef Gathered *a = &d.parts[0]
     cdef Gather *v = &a.v
     cdef i64 channels = d.channels, first = a.first, behind = min(a.behind, q1) - columns_of()
@@ -279,6 +280,8 @@ cdef inline void register_sums(
     cdef vec gv[4]
     cdef vec xv[9]
     cdef const real *x[3]
+    cdef const real *at_x[3]        # as in tile.pxd: of columns 0, 3 and 6
+    cdef const real *at_g[2]        # of columns 0 and 2
     cdef const real *g
     cdef i64 r, q, u
     cdef int i, j, k
@@ -288,25 +291,23 @@ cdef inline void register_sums(
         for i in range(3):
             x[i] = source_row(t, d, v, image, r * s + v.y_low + i) + at
         g = <const real *>v.dst + (image * v.rows + r) * v.dst_row + at
-        for u in range(q0, q1):
-            if d.far:
-                v_prefetch(g + g_ahead + u * channels)
-                for i in range(s):
-                    for j in range(s):
-                        v_prefetch(x[2] + x_ahead + (i * v.width + u * s + j) * channels)
-            else:
-                v_prefetch_l2(g + g_ahead + u * channels)
-                for i in range(s):
-                    for j in range(s):
-                        v_prefetch_l2(x[2] + x_ahead + (i * v.width + u * s + j) * channels)
+        for u in range(q0, q1 if d.far else q0):
+            v_prefetch(g + v.dst_row + u * channels)
+            for i in range(s):
+                for j in range(s):
+                    v_prefetch(x[2] + ((i + 1) * v.width + u * s + j) * channels)
         q = q0
         while q < q1:
             if first <= q and q <= behind:
+                for k in range(2):
+                    at_g[k] = <const real *>opaque(g + (q + 2 * k) * channels)
                 for k in range(columns_of()):
-                    gv[k] = value(t, whole, g + (q + k) * channels, n)
+                    gv[k] = value(t, whole, at_g[k // 2] + k % 2 * channels, n)
                 for i in range(3):
+                    for k in range(3):
+                        at_x[k] = <const real *>opaque(x[i] + (q * s + 3 * k) * channels)
                     for k in range((columns_of() - 1) * s + 3):
-                        xv[k] = value(t, whole, x[i] + (q * s + k) * channels, n)
+                        xv[k] = value(t, whole, at_x[k // 3] + k % 3 * channels, n)
                     for j in range(3):
                         for k in range(columns_of()):
                             acc[i * 3 + j] = v_fma(t, gv[k], xv[k * s + j], acc[i * 3 + j])
@@ -337,21 +338,14 @@ cdef void chunk_task(real t, Depthwise *d, i64 task, i64 slot) noexcept nogil:
     cdef i64 first = task % d.blocks * d.block
     cdef i64 last = min(first + d.block, d.registers)
     cdef i64 units = v.mb * d.bands
-    cdef i64 begin = chunk * units // d.chunks
-    cdef i64 x_ahead = (1 if d.far else d.band_rows * d.stride) * v.width * d.channels
-    cdef i64 g_ahead = (1 if d.far else d.band_rows) * v.dst_row
-    cdef i64 pixel = d.channels * sizeof(real)
     cdef i64 unit, image, r0, r1, high, q0, q1, j, n
     cdef const real *g
     cdef real *sums
     memset(<real *>d.private_ + (chunk * d.registers + first) * 10 * lanes(t), 0, (last - first) * 10 * LM_VB)
-    for unit in range(begin, (chunk + 1) * units // d.chunks):
+    for unit in range(chunk * units // d.chunks, (chunk + 1) * units // d.chunks):
         image = unit // d.bands
         r0 = unit % d.bands * d.band_rows
         r1 = min(r0 + d.band_rows, v.rows)
-        if unit == begin and not d.far:
-            fetch(v.src + (image * v.height + r0 * d.stride) * v.width * pixel + first * LM_VB, x_ahead // d.channels, pixel, (last - first) * LM_VB)
-            fetch(v.dst + (image * v.rows + r0) * v.columns * pixel + first * LM_VB, g_ahead // d.channels, pixel, (last - first) * LM_VB)
         while r0 < r1:
             high = min(r1, r0 + max(<i64>1, COLUMNS // v.columns))
             q0 = 0
@@ -362,13 +356,13 @@ cdef void chunk_task(real t, Depthwise *d, i64 task, i64 slot) noexcept nogil:
                     n = min(<i64>lanes(t), d.channels - j * lanes(t))
                     if d.stride == 1:
                         if n == lanes(t):
-                            register_sums(t, 1, True, n, d, image, r0, high, q0, q1, j * lanes(t), x_ahead, g_ahead, sums)
+                            register_sums(t, 1, True, n, d, image, r0, high, q0, q1, j * lanes(t), sums)
                         else:
-                            register_sums(t, 1, False, n, d, image, r0, high, q0, q1, j * lanes(t), x_ahead, g_ahead, sums)
+                            register_sums(t, 1, False, n, d, image, r0, high, q0, q1, j * lanes(t), sums)
                     elif n == lanes(t):
-                        register_sums(t, 2, True, n, d, image, r0, high, q0, q1, j * lanes(t), x_ahead, g_ahead, sums)
+                        register_sums(t, 2, True, n, d, image, r0, high, q0, q1, j * lanes(t), sums)
                     else:
-                        register_sums(t, 2, False, n, d, image, r0, high, q0, q1, j * lanes(t), x_ahead, g_ahead, sums)
+                        register_sums(t, 2, False, n, d, image, r0, high, q0, q1, j * lanes(t), sums)
                     if v.db != NULL and q1 == v.columns:
                         g = <const real *>v.dst + (image * v.rows + r0) * v.dst_row + j * lanes(t)
                         add_pixels(t, (high - r0) * v.columns, g, d.channels, n, sums + 9 * lanes(t))
@@ -470,8 +464,8 @@ cdef void plan(Depthwise *d, const i64 *p, bint double_precision, bint backward,
     near = NEAR // ((3 + 2 * d.stride) * v.width * LM_VB + 1)
     d.blocks = ceil_div(d.registers, near) if near >= LEAST else 1
     d.band_rows = max(<i64>2, min(BAND // max(row, <i64>1) if d.blocks == 1 else d.rows, ceil_div(d.rows * v.mb, UNITS)) // 2 * 2)
+    d.far = p[MB] * d.channels * d.item * (p[IH] * p[IW] + p[OH] * p[OW]) >= FAR
     if weight:
-        d.far = p[MB] * d.channels * d.item * (p[IH] * p[IW] + p[OH] * p[OW]) >= FAR
         d.blocks = 1 if d.far else ceil_div(d.registers, BLOCK)
         d.band_rows = max(<i64>1, min(v.rows, UNIT // max(ceil_div(d.registers, d.blocks) * LM_VB * (v.width * v.sy + v.columns), <i64>1)))
     d.block = ceil_div(d.registers, d.blocks)
