@@ -70,6 +70,41 @@ LM_INLINE lm_vec lm_sum_lanes_d(lm_vec *r) {
 }
 #endif
 
+/* Lane l of r[0] becomes the sum of the lower lanes of r[l], that of the result is the sum of its upper lanes: the halves change places first. */
+#if LM_VB == 64
+LM_INLINE lm_vec lm_sum_halves_f(lm_vec *r) {
+    LM_ROUND(lm_vec, lm_veci, 16, LM_MASK16, 8)
+    LM_SUM_ROUND(lm_vec, lm_veci, 16, LM_MASK16, 1) LM_SUM_ROUND(lm_vec, lm_veci, 16, LM_MASK16, 2) LM_SUM_ROUND(lm_vec, lm_veci, 16, LM_MASK16, 4)
+    return r[8];
+}
+LM_INLINE lm_vec lm_sum_halves_d(lm_vec *r) {
+    LM_ROUND(lm_vecd, lm_vecl, 8, LM_MASK8, 4)
+    LM_SUM_ROUND(lm_vecd, lm_vecl, 8, LM_MASK8, 1) LM_SUM_ROUND(lm_vecd, lm_vecl, 8, LM_MASK8, 2)
+    return r[4];
+}
+#elif LM_VB == 32
+LM_INLINE lm_vec lm_sum_halves_f(lm_vec *r) {
+    LM_ROUND(lm_vec, lm_veci, 8, LM_MASK8, 4)
+    LM_SUM_ROUND(lm_vec, lm_veci, 8, LM_MASK8, 1) LM_SUM_ROUND(lm_vec, lm_veci, 8, LM_MASK8, 2)
+    return r[4];
+}
+LM_INLINE lm_vec lm_sum_halves_d(lm_vec *r) {
+    LM_ROUND(lm_vecd, lm_vecl, 4, LM_MASK4, 2)
+    LM_SUM_ROUND(lm_vecd, lm_vecl, 4, LM_MASK4, 1)
+    return r[2];
+}
+#else
+LM_INLINE lm_vec lm_sum_halves_f(lm_vec *r) {
+    LM_ROUND(lm_vec, lm_veci, 4, LM_MASK4, 2)
+    LM_SUM_ROUND(lm_vec, lm_veci, 4, LM_MASK4, 1)
+    return r[2];
+}
+LM_INLINE lm_vec lm_sum_halves_d(lm_vec *r) {
+    LM_ROUND(lm_vecd, lm_vecl, 2, LM_MASK2, 1)
+    return r[1];
+}
+#endif
+
 /* dst[j * ld_dst + i] = src[i * ld_src + j] for i < m, j < n; m and n at most a register's lanes. */
 #define LM_TRANSPOSE(SUFFIX, ELEMENT, W, ROUNDS)                                                                                 \
     LM_INLINE void lm_transpose##SUFFIX(const ELEMENT *src, int64_t ld_src, ELEMENT *dst, int64_t ld_dst, int64_t m, int64_t n) { \

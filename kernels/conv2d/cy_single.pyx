@@ -5,10 +5,10 @@
     dw[o, i, j] = sum_{n, r, q} x[n, r - ph + i, q - pw + j] * g[n, r, q, o]
 
 Shapes   x, dx (mb, 1, h, w), out, g (mb, oc, oh, ow) in channels-last memory, w (oc, 1, kh, kw) with kw 3 or 5; stride 1, no dilation, any padding
-Lanes    channels, `pixels` times: two neighbouring pixels of up to half as many channels as there are lanes, or one pixel of more
-         forward, backward_weight: lane = (channel, pixel), so that one instruction spreads the pixels of x over the register; what is stored
+Lanes    channels, `pixels` times: two pixels of up to half as many channels as there are lanes, or one pixel of more
+         forward, backward_weight: lane = (channel, pixel), neighbours, so that one instruction spreads the pixels of x over the register; what is stored
          or loaded is permuted to (pixel, channel), as it lies in memory
-         backward_input: lane = (pixel, channel), as it lies; a sum over lanes in the end
+         backward_input: lane = (pixel, channel), pixels half a row apart, so that every load is aligned; sums over lanes in the end
 Packed   wp[register of channels][1 + tap][lane]: the bias, then the weights of each tap
 Tile     forward: registers of pixels of a row side by side; a tap is one register of weights and a spread load of x for each
          backward_weight: taps, as many rows of the filter as registers hold; a register of g is loaded once for all of them
@@ -17,7 +17,7 @@ Loops    tasks: bands of an image      the rows under a filter stay in L1
          rows, registers of channels, tiles
          backward_weight: tasks are chunks of bands with a private dw each, added in order afterwards
 Memory   out, g and the next image's x are asked for ahead: there is too little arithmetic per line of out and g to hide the way from memory
-Band     x: rows padded with zeros; g: so, too, and its pixels filled up to a register, or half a register, of channels: addresses in a tile are constants
+Band     x: rows padded with zeros; g: so, too, and its pixels filled up to a register, or two to a register, of channels: addresses in a tile are constants
 Edges    the last tile of a row begins early and computes some pixels twice; its last register is stored, or g loaded, in part
 Cost     2 * mb * oc * oh * ow * kh * kw flops; no transposes
 Gains    over cy_lanes, which transposes every channel of the larger side, and over cy_direct, whose depth is 1
@@ -28,11 +28,11 @@ from libc.string cimport memcpy, memset
 
 from lamella.kernels._common.pool cimport parallel_for
 from lamella.kernels._common.simd cimport (
-    LM_MR, LM_VB, lanes, v_add, v_and, v_andnot, v_fma, v_head, opaque, v_load, v_load_n, v_max, v_permute, v_pin, v_prefetch, v_set, v_store, v_store_n,
+    LM_MR, LM_VB, lanes, v_add, v_fma, opaque, v_load, v_load_n, v_max, v_permute, v_pin, v_prefetch, v_set, v_store, v_store_n,
     v_zero, vec,
 )
 from lamella.kernels._common.tile cimport ACT_RELU, Epilogue, finish, plain
-from lamella.kernels._common.transpose cimport sum_lanes
+from lamella.kernels._common.transpose cimport sum_halves, sum_lanes
 from lamella.kernels._common.types cimport i64, real
 from lamella.kernels.conv2d.gather cimport IH, IW, KH, KW, MB, OC, OH, OW, PH, PW, aligned, ceil_div, epilogue
 
@@ -42,6 +42,7 @@ cdef enum:
     BAND = 64 * 1024            # bytes of a band
     UNITS = 4                   # tasks wanted at least
     LOW = 7                     # rows of a band at least, if that many tasks can be had otherwise
+    GRAIN = 12500               # ns of a task at least, likewise
     CHUNKS = 8                  # private copies of dw at most
     AHEAD = 8 * 1024            # bytes between what is read or written and what is asked for: memory may be that far away
 
@@ -97,6 +98,23 @@ cdef inline void fetch(const char *start, i64 size) noexcept nogil:
         v_prefetch(start + i * 64)
 
 
+cdef inline void zero_row(real t, real *to, i64 count) noexcept nogil:
+    """In whole registers: the row after it is written later, and there is room behind the last one."""
+    cdef i64 i
+    for i in range(ceil_div(count, lanes(t))):
+        v_store(to + i * lanes(t), v_zero())
+
+
+cdef inline void copy_row(real t, const real *src, i64 count, real *to) noexcept nogil:
+    """Likewise, with zeros behind."""
+    cdef i64 i
+    for i in range(count // lanes(t)):
+        v_store(to + i * lanes(t), v_load(src + i * lanes(t)))
+    i = count // lanes(t) * lanes(t)
+    if i < count:
+        v_store(to + i, v_load_n(t, src + i, count - i))
+
+
 cdef void bring(real t, Single *d, i64 image, i64 r0, i64 rows, real *band) noexcept nogil:
     """The rows of x under `rows` rows of dst from r0 on, with zeros outside of the image."""
     cdef i64 first = max(<i64>0, -d.left)
@@ -106,14 +124,12 @@ cdef void bring(real t, Single *d, i64 image, i64 r0, i64 rows, real *band) noex
     cdef const real *src
     for row in range(rows + d.taps_y - 1):
         y = r0 + row - d.top
-        if y < 0 or y >= d.height or count == 0:
-            memset(band + row * d.pitch, 0, d.pitch * sizeof(real))
-        else:
-            memset(band + row * d.pitch, 0, start * sizeof(real))
+        zero_row(t, band + row * d.pitch, d.pitch)
+        if 0 <= y and y < d.height:
             src = <const real *>d.src + (image * d.height + y) * d.width + first
-            memcpy(band + row * d.pitch + start, src, count * sizeof(real))
-            fetch(<const char *>(src + d.height * d.width), count * sizeof(real))
-            memset(band + row * d.pitch + start + count, 0, (d.pitch - start - count) * sizeof(real))
+            copy_row(t, src, count, band + row * d.pitch + start)
+            if image + 1 < d.mb:
+                fetch(<const char *>(src + d.height * d.width), count * sizeof(real))
 
 
 # forward
@@ -167,8 +183,8 @@ cdef extern from "tile.h" nogil:
         float, int, int, i64, i64, const float *, i64, const float *, const float *, float *, i64, i64, i64, const Epilogue *) noexcept
     ctypedef void (*forward_f64)(
         double, int, int, i64, i64, const double *, i64, const double *, const double *, double *, i64, i64, i64, const Epilogue *) noexcept
-    ctypedef void (*input_f32)(float, int, int, i64, i64, i64, const float *, i64, i64, const float *, float *, i64) noexcept
-    ctypedef void (*input_f64)(double, int, int, i64, i64, i64, const double *, i64, i64, const double *, double *, i64) noexcept
+    ctypedef void (*input_f32)(float, int, int, int, i64, i64, const float *, i64, i64, const float *, float *, i64, i64) noexcept
+    ctypedef void (*input_f64)(double, int, int, int, i64, i64, const double *, i64, i64, const double *, double *, i64, i64) noexcept
     void switch_forward_f32 "lm_switch_rows"(
         forward_f32, float, i64, int, i64, i64, const float *, i64, const float *, const float *, float *, i64, i64, i64, const Epilogue *,
     ) noexcept
@@ -176,9 +192,9 @@ cdef extern from "tile.h" nogil:
         forward_f64, double, i64, int, i64, i64, const double *, i64, const double *, const double *, double *, i64, i64, i64, const Epilogue *,
     ) noexcept
     void switch_input_f32 "lm_switch_rows"(
-        input_f32, float, i64, int, i64, i64, i64, const float *, i64, i64, const float *, float *, i64) noexcept
+        input_f32, float, i64, int, int, i64, i64, const float *, i64, i64, const float *, float *, i64, i64) noexcept
     void switch_input_f64 "lm_switch_rows"(
-        input_f64, double, i64, int, i64, i64, i64, const double *, i64, i64, const double *, double *, i64) noexcept
+        input_f64, double, i64, int, int, i64, i64, const double *, i64, i64, const double *, double *, i64, i64) noexcept
 
 
 cdef inline void forward_run(
@@ -225,12 +241,11 @@ cdef void band_task(real t, Single *d, i64 task, i64 slot) noexcept nogil:
 # backward_input
 
 cdef void bring_channels(real t, Single *d, i64 image, i64 r0, i64 rows, real *band) noexcept nogil:
-    """The band of g: band[register of channels][row][pixel][lane], a pixel's channels filled up with zeros to a register's, or half a register's."""
+    """The band of g: band[register of channels][row][pixel][lane], a pixel's channels filled up with zeros to a register's; those of half a register
+    share it with the pixel `across` further right."""
     cdef i64 size = lanes(t) // d.pixels
-    cdef i64 first = max(<i64>0, -d.left)
-    cdef i64 start = max(<i64>0, d.left)
-    cdef i64 count = max(<i64>0, min(d.width - first, d.pitch // size - start))
-    cdef i64 row, y, c, q, n
+    cdef i64 wide = d.across + d.taps_x - 1
+    cdef i64 row, y, c, q, n, half, offset
     cdef const real *src
     cdef real *line
     for c in range(d.wide):
@@ -238,77 +253,81 @@ cdef void bring_channels(real t, Single *d, i64 image, i64 r0, i64 rows, real *b
         for row in range(rows + d.taps_y - 1):
             y = r0 + row - d.top
             line = band + (c * (d.band_rows + d.taps_y - 1) + row) * d.pitch
-            if y < 0 or y >= d.height or count == 0:
-                memset(line, 0, d.pitch * sizeof(real))
+            zero_row(t, line, d.pitch)
+            if y < 0 or y >= d.height:
                 continue
-            src = <const real *>d.src + ((image * d.height + y) * d.width + first) * d.depth + c * size
-            fetch(<const char *>src + AHEAD, count * size * sizeof(real))
-            memset(line, 0, start * size * sizeof(real))
-            line += start * size
-            if d.depth == size:
-                memcpy(line, src, count * size * sizeof(real))
-            else:
-                for q in range(count):
-                    v_store_n(t, line + q * size, size, v_load_n(t, src + q * d.depth, n))
-            memset(line + count * size, 0, (d.pitch - (start + count) * size) * sizeof(real))
+            src = <const real *>d.src + (image * d.height + y) * d.width * d.depth + c * size
+            if image + 1 < d.mb:
+                fetch(<const char *>src + AHEAD, d.width * size * sizeof(real))
+            for half in range(d.pixels):
+                offset = half * d.across - d.left
+                for q in range(max(<i64>0, -offset), min(wide, d.width - offset)):
+                    v_store_n(t, line + q * lanes(t) + half * size, size, v_load_n(t, src + (q + offset) * d.depth, n))
+
+
+cdef inline void add_four(real t, int height, int taps_x, int first, const real *g, const vec *w, vec *acc) noexcept nogil:
+    """Four registers of g, each to all the pixels it reaches. (GCC unrolls no loop over all of them.)"""
+    cdef vec v
+    cdef int j, k
+    for j in range(4):
+        if first + j < height + taps_x - 1:
+            v = v_load(g + (first + j) * lanes(t))
+            for k in range(taps_x):
+                if 0 <= first + j - k and first + j - k < height:
+                    acc[first + j - k] = v_fma(t, w[k], v, acc[first + j - k])
 
 
 cdef inline void input_tile(
-    real t, int height, int pixels, i64 taps_x, i64 taps_y, i64 wide, const real *g, i64 pitch, i64 plane, const real *wp, real *dst, i64 count,
+    real t, int height, int pixels, int taps_x, i64 taps_y, i64 wide, const real *g, i64 pitch, i64 plane, const real *wp, real *dst, i64 across,
+    i64 count,
 ) noexcept nogil:
-    """`count` pixels of a row of dx, at most height * pixels."""
+    """`height` pixels of a row of dx, and with two pixels per register `count` more, `across` further right."""
     cdef vec acc[16]
-    cdef vec other[16]
-    cdef vec w, head
-    cdef int j
-    cdef i64 i, c, _x
+    cdef vec w[5]
+    cdef vec v
+    cdef int j, k
+    cdef i64 i, c
     cdef const real *at
     cdef real sums[64]
-    cdef real both[32]
     for j in range(height):
         acc[j] = v_zero()
     for c in range(wide):
         for i in range(taps_y):
-            at = g + c * plane + i * pitch
-            for _x in range(taps_x):
-                w = v_load(wp)
-                wp += lanes(t)
-                at = <const real *>opaque(at)
-                for j in range(height):
-                    acc[j] = v_fma(t, w, v_load(at + j * lanes(t)), acc[j])
-                at += lanes(t) // pixels
+            at = <const real *>opaque(g + c * plane + i * pitch)
+            for k in range(taps_x):
+                w[k] = v_pin(v_load(wp + k * lanes(t)))         # not read anew for every pixel
+            wp += taps_x * lanes(t)
+            add_four(t, height, taps_x, 0, at, w, acc)
+            add_four(t, height, taps_x, 4, at, w, acc)
+            add_four(t, height, taps_x, 8, at, w, acc)
+            add_four(t, height, taps_x, 12, at, w, acc)
+            add_four(t, height, taps_x, 16, at, w, acc)
     for j in range(height):
         acc[j] = v_pin(acc[j])
     for j in range(height, 16):
         acc[j] = v_zero()
-    if pixels == 1:
-        v_store(sums, sum_lanes(t, acc))
-        if height > lanes(t):
-            v_store(sums + lanes(t), sum_lanes(t, acc + lanes(t)))
-        if height > 2 * lanes(t):
-            v_store(sums + 2 * lanes(t), sum_lanes(t, acc + 2 * lanes(t)))
-        memcpy(dst, sums, count * sizeof(real))
+    if pixels == 2:
+        sum_halves(t, acc, &v)
+        v_store_n(t, dst, height, acc[0])
+        v_store_n(t, dst + across, count, v)
         return
-    head = v_head(t, lanes(t) // 2)
-    for j in range(16):
-        other[j] = v_andnot(head, acc[j])
-        acc[j] = v_and(head, acc[j])
     v_store(sums, sum_lanes(t, acc))
-    v_store(sums + lanes(t), sum_lanes(t, other))
-    for i in range(height):
-        both[2 * i] = sums[i]
-        both[2 * i + 1] = sums[lanes(t) + i]
-    memcpy(dst, both, count * sizeof(real))
+    if height > lanes(t):
+        v_store(sums + lanes(t), sum_lanes(t, acc + lanes(t)))
+    if height > 2 * lanes(t):
+        v_store(sums + 2 * lanes(t), sum_lanes(t, acc + 2 * lanes(t)))
+    memcpy(dst, sums, height * sizeof(real))
 
 
 cdef inline void input_run(
-    real t, i64 height, int pixels, i64 taps_x, i64 taps_y, i64 wide, const real *g, i64 pitch, i64 plane, const real *wp, real *dst, i64 count,
+    real t, i64 height, int pixels, int taps_x, i64 taps_y, i64 wide, const real *g, i64 pitch, i64 plane, const real *wp, real *dst, i64 across,
+    i64 count,
 ) noexcept nogil:
-    """`input_tile` with a constant height; pixels must be a constant at the call."""
+    """`input_tile` with a constant height; pixels and taps_x must be constants at the call."""
     if real is float:
-        switch_input_f32(input_tile[float], t, height, pixels, taps_x, taps_y, wide, g, pitch, plane, wp, dst, count)
+        switch_input_f32(input_tile[float], t, height, pixels, taps_x, taps_y, wide, g, pitch, plane, wp, dst, across, count)
     else:
-        switch_input_f64(input_tile[double], t, height, pixels, taps_x, taps_y, wide, g, pitch, plane, wp, dst, count)
+        switch_input_f64(input_tile[double], t, height, pixels, taps_x, taps_y, wide, g, pitch, plane, wp, dst, across, count)
 
 
 cdef void image_task(real t, Single *d, i64 task, i64 slot) noexcept nogil:
@@ -327,13 +346,18 @@ cdef void image_task(real t, Single *d, i64 task, i64 slot) noexcept nogil:
     for row in range(rows):
         for k in range(d.tiles):
             first = min(k * h, d.across - h)
-            count = min(h * d.pixels, d.columns - first * d.pixels)
+            count = min(h, d.columns - d.across - first)
             g = band + row * d.pitch + first * lanes(t)
-            to = <real *>d.dst + (image * d.rows + r0 + row) * d.columns + first * d.pixels
+            to = <real *>d.dst + (image * d.rows + r0 + row) * d.columns + first
             if two_pixels(t) and d.pixels == 2:
-                input_run(t, h, 2, d.taps_x, d.taps_y, 1, g, d.pitch, plane, wp, to, count)
+                if d.taps_x == 3:
+                    input_run(t, h, 2, 3, d.taps_y, 1, g, d.pitch, plane, wp, to, d.across, count)
+                else:
+                    input_run(t, h, 2, 5, d.taps_y, 1, g, d.pitch, plane, wp, to, d.across, count)
+            elif d.taps_x == 3:
+                input_run(t, h, 1, 3, d.taps_y, d.wide, g, d.pitch, plane, wp, to, 0, 0)
             else:
-                input_run(t, h, 1, d.taps_x, d.taps_y, d.wide, g, d.pitch, plane, wp, to, count)
+                input_run(t, h, 1, 5, d.taps_y, d.wide, g, d.pitch, plane, wp, to, 0, 0)
 
 
 # backward_weight
@@ -516,6 +540,10 @@ cdef void chunk_f64(void *d, i64 task, i64 slot) noexcept nogil:
     chunk_task(<double>0, <Single *>d, task, slot)
 
 
+cdef double time_of(Single *d) noexcept nogil:
+    return 2.0 * d.mb * d.rows * d.across * d.wide * d.taps * LM_VB / d.item / d.rate
+
+
 cdef void plan(Single *d, const i64 *p, bint double_precision, pass_) noexcept:
     """Sizes and cuts, from the geometry alone."""
     cdef bint weight = pass_ == "backward_weight"
@@ -539,15 +567,15 @@ cdef void plan(Single *d, const i64 *p, bint double_precision, pass_) noexcept:
     d.across = ceil_div(d.columns, d.pixels)
     d.tiles = ceil_div(d.across, LM_MR)
     d.height_of_tile = ceil_div(d.across, max(d.tiles, <i64>1))
-    d.pitch = d.across * d.pixels + d.taps_x - 1
-    d.pitch = ceil_div(d.pitch, d.pixels) * width if d.rotated else d.pitch + width
+    d.pitch = (d.across + d.taps_x - 1) * width if d.rotated else d.across * d.pixels + d.taps_x - 1 + width
     planes = d.wide if d.rotated else 1
     d.band_rows = max(<i64>1, min(d.rows, BAND // (planes * d.pitch * d.item) - d.taps_y + 1))
-    d.bands = max(ceil_div(d.rows, d.band_rows), min(<i64>UNITS // max(d.mb, <i64>1), d.rows // LOW))
+    d.bands = min(min(<i64>UNITS // max(d.mb, <i64>1), d.rows // LOW), <i64>(time_of(d) / GRAIN))
+    d.bands = max(ceil_div(d.rows, d.band_rows), d.bands)
     d.band_rows = ceil_div(d.rows, max(d.bands, <i64>1))
     d.bands = ceil_div(d.rows, max(d.band_rows, <i64>1))
     d.chunks = min(<i64>CHUNKS, d.mb * d.bands) if weight else 1
-    d.local_bytes = aligned(planes * (d.band_rows + d.taps_y - 1) * d.pitch * d.item)
+    d.local_bytes = aligned(planes * (d.band_rows + d.taps_y - 1) * d.pitch * d.item + LM_VB)
 
 
 cdef i64 packed_bytes(Single *d) noexcept nogil:
@@ -585,10 +613,6 @@ def transformed(pass_, p):
     cdef cnp.ndarray g = p.geometry
     plan(&d, <const i64 *>cnp.PyArray_DATA(g), p.dtype.itemsize == 8, pass_)
     return packed_bytes(&d)
-
-
-cdef double time_of(Single *d) noexcept nogil:
-    return 2.0 * d.mb * d.rows * d.across * d.wide * d.taps * LM_VB / d.item / d.rate
 
 
 def forward(p, cnp.ndarray x, cnp.ndarray w, b, cnp.ndarray out, cnp.ndarray scratch):
