@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from lamella.problems import ActivationProblem
+from lamella.problems import ActivationProblem, SoftmaxProblem
 from lamella.registry import OPERATIONS, select, use_backend
 
 IMPLEMENTATIONS = [row.name for row in OPERATIONS["activation"].implementations if row.functions is None and row.name != "ref"]
@@ -56,12 +56,14 @@ def oracle(function, x):
     """The function rounded from a wider type: float64 for float32, long double (64 bits of digits) for float64."""
     x = x.astype(np.float64 if x.dtype == np.float32 else np.longdouble)
     if function == "sigmoid":
-        return 1 / (1 + np.exp(-x))
+        with np.errstate(over="ignore"):
+            return 1 / (1 + np.exp(-x))
     if function == "softplus":
         return np.logaddexp(0, x)
     if function == "erf":
         return erf(x)
-    return getattr(np, function)(x)
+    with np.errstate(all="ignore"):
+        return getattr(np, function)(x)
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
@@ -77,6 +79,51 @@ def test_ulps(name, function, dtype):
     error[np.abs(expected) < np.finfo(dtype).tiny] = 0  # denormal results may be 0
     worst = int(error.argmax())
     assert error[worst] <= ULPS[function], f"{function}({x[worst]!r}) = {got[worst]!r}, off by {error[worst]:.2f} ulp"
+
+
+def agree(got, expected, ulps):
+    """Where the two are the same, or differ by so many ulp, or below the smallest normal number both: there, a result may be 0."""
+    tiny = np.finfo(got.dtype).tiny
+    with np.errstate(all="ignore"):
+        rounded = expected.astype(got.dtype)
+        ulp = np.spacing(np.maximum(np.abs(rounded), tiny))
+        small = (np.abs(got) <= tiny) & (np.abs(rounded) <= tiny)
+        return (got == rounded) | (np.isnan(got) & np.isnan(rounded)) | (np.abs(got - expected) <= ulps * ulp) | small
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("function", ULPS)
+@pytest.mark.parametrize("name", IMPLEMENTATIONS)
+def test_every_exponent(name, function, dtype):
+    """Numbers of either sign from the smallest denormal to the largest number: the ends of every power of two and some between."""
+    info, bits = np.finfo(dtype), np.uint32 if dtype == np.float32 else np.uint64
+    rng = np.random.default_rng(1)
+    powers = np.arange(2 ** (info.bits - info.nmant - 1) - 1, dtype=bits) << bits(info.nmant)
+    between = rng.integers(0, 2**info.nmant, (len(powers), 12 if dtype == np.float32 else 2), bits)
+    between[:, 0], between[:, 1] = 0, 2**info.nmant - 1
+    x = (powers[:, None] + between).view(dtype).ravel()
+    x = np.concatenate([-x[::-1], x])
+    if function == "expm1":  # in the table, it stands to the left of 0
+        x = x[x < 0]
+    flushed = np.where(np.abs(x) < info.tiny, 0 * x, x)  # a denormal number may count as 0
+    got = compute(name, function, x)
+    right = agree(got, oracle(function, x), ULPS[function]) | agree(got, oracle(function, flushed), ULPS[function])
+    assert right.all(), (x[~right][:5], got[~right][:5])
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("name", ["cy_rows", "nb_rows"])
+def test_exponentials_of_differences(name, dtype):
+    """exp_below within 2 + |x| / 20 ulp, as softmax has it: of a row (0, x) e^x / (1 + e^x), whose sum, reciprocal and product may add 2 ulp."""
+    x = -np.abs(arguments("exp", dtype))
+    rows, out = np.stack([np.zeros_like(x), x], 1), np.empty((len(x), 2), dtype)
+    p = SoftmaxProblem.of(*rows.shape, np.dtype(dtype))
+    with use_backend(softmax=name):
+        select("softmax", "forward", p)(p, rows, out)
+    expected = oracle("sigmoid", x)
+    error = np.abs(out[:, 1] - expected) / np.spacing(expected.astype(dtype))
+    kept = expected >= np.finfo(dtype).tiny
+    assert (error[kept] <= 4 + np.abs(x[kept]) / 20).all()
 
 
 @pytest.mark.parametrize("dtype", DTYPES)

@@ -1,6 +1,7 @@
-"""exp, expm1, log, softplus, tanh, the logistic function and erf for Numba tasks: the arithmetic of vmath.pxd.
+"""exp, also of differences, expm1, log, softplus, tanh, the logistic function and erf for Numba tasks: the arithmetic of vmath.pxd.
 
-    f = math_of(np.dtype("float32"))            f.exp(x), f.expm1(x), f.log(x), f.softplus(x), f.tanh(x), f.sigmoid(x), f.erf(x) of a number
+    f = math_of(np.dtype("float32"))            f.exp(x), f.exp_below(x), f.expm1(x), f.log(x), f.softplus(x), f.tanh(x), f.sigmoid(x),
+                                                f.erf(x) of a number
     f = math_of(np.dtype("float32"), 1)         of a vector of one register (nb_simd.py)
 
 Shapes   numbers in, numbers out; vectors in, vectors out
@@ -17,7 +18,7 @@ from functools import cache
 import numpy as np
 from lamella.kernels import ISA
 from lamella.kernels._common.nb import inline
-from lamella.kernels._common.nb_simd import Vector, declare, lanes, maximum, minimum, namespace, operation, select
+from lamella.kernels._common.nb_simd import FMA, Vector, declare, lanes, maximum, minimum, namespace, operation, select
 from llvmlite import ir
 from numba import types
 
@@ -114,6 +115,7 @@ def math_of(dtype, registers=0):
     w = tuple(tuple(real(v) for v in ERF[real][i : i + 3]) for i in range(0, len(ERF[real]), 3))
     high, low = (real(v) for v in LN2[real])
     magic, log2e, lift = real(ROUND[real]), real(1.4426950408889634), real(2.0**54)
+    ln2 = real(0.6931471805599453)
     zero, half, one, two, inf, nan = (real(v) for v in (0, 0.5, 1, 2, np.inf, np.nan))
     tiny, fifty_four = np.finfo(real).tiny, real(54)
     top, bottom, flat = (real(710), real(-746), real(19.1)) if double else (real(89), real(-104), real(9.1))
@@ -124,14 +126,22 @@ def math_of(dtype, registers=0):
     instruction = ISA == "v4" and registers == 1
 
     @inline(fastmath=CONTRACT)
-    def exp_poly(r):
-        """e^r - 1 for |r| <= ln2 / 2"""
+    def exp_tail(r):
+        """(e^r - 1 - r) / r^2 for |r| <= ln2 / 2"""
         if double:
             q = ((((e[0] * r + e[1]) * r + e[2]) * r + e[3]) * r + e[4]) * r + e[5]
-            q = (((q * r + e[-4]) * r + e[-3]) * r + e[-2]) * r + e[-1]
-        else:
-            q = (((e[0] * r + e[1]) * r + e[2]) * r + e[3]) * r + e[4]
-        return r * r * q + r
+            return (((q * r + e[-4]) * r + e[-3]) * r + e[-2]) * r + e[-1]
+        return (((e[0] * r + e[1]) * r + e[2]) * r + e[3]) * r + e[4]
+
+    @inline(fastmath=CONTRACT)
+    def exp_poly(r):
+        """e^r - 1 for |r| <= ln2 / 2, with a small relative error"""
+        return r * r * exp_tail(r) + r
+
+    @inline(fastmath=CONTRACT)
+    def exp_near(r):
+        """e^r for |r| <= ln2 / 2"""
+        return (exp_tail(r) * r + one) * r + one
 
     @inline(fastmath=CONTRACT)
     def scale(v, n):
@@ -145,8 +155,15 @@ def math_of(dtype, registers=0):
     def exp(x):
         x = maximum(bottom, minimum(top, x))
         n = (x * log2e + magic) - magic
-        r = (x - n * high) - n * low
-        return scale(exp_poly(r) + one, n)
+        return scale(exp_near((x - n * high) - n * low), n)
+
+    @inline(fastmath=CONTRACT)
+    def exp_below(x):
+        if double or not FMA:  # with FMA, n ln2 is not rounded
+            return exp(x)
+        x = maximum(bottom, x)
+        n = (x * log2e + magic) - magic
+        return scale(exp_near(x - n * ln2), n)
 
     @inline(fastmath=CONTRACT)
     def expm1(x):
@@ -215,6 +232,7 @@ def math_of(dtype, registers=0):
     return namespace(
         f"math_{bits.__name__}",
         exp=exp,
+        exp_below=exp_below,
         expm1=expm1,
         log=log,
         sigmoid=sigmoid,

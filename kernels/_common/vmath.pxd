@@ -5,6 +5,7 @@ depends on its neighbours. NaN propagates; limits are reached without overflow
 on the way. The bounds below are tested; results that would be denormal may be 0.
 
     v_exp       2 ulp     0 at -inf, inf where e^x is beyond the largest number
+    v_exp_below 2 ulp + |x| / 20 ulp      for x <= 0 that is a rounded difference, off by up to |x| ulp itself
     v_expm1     2 ulp     e^x - 1, -1 at -inf; from x = 88 (709) on it stays as large as there
     v_log       2 ulp     -inf at 0, NaN below
     v_softplus  4 ulp     log(1 + e^x), without overflow
@@ -12,7 +13,7 @@ on the way. The bounds below are tested; results that would be denormal may be 0
     v_tanh      4 ulp     odd, exactly +-1 beyond +-9.1 (+-19.1)
     v_erf       4 ulp     odd, exactly +-1 beyond +-3.94 (+-5.93)
 
-exp      x = n ln2 + r, |r| <= ln2 / 2, with ln2 in two parts of which the first times n is exact (Cody and Waite);
+exp      x = n ln2 + r, |r| <= ln2 / 2, with ln2 in two parts of which the first times n is exact (Cody and Waite; v_exp_below: in one);
          e^x = 2^n (1 + r + r^2 q(r)), q the Chebyshev fit of (e^r - 1 - r) / r^2
 log      x = 2^n (1 + f), s = f / (2 + f):  log x = n ln2 + f - (f^2/2 - s (f^2/2 + s^2 R(s^2))), R the fit of (2 atanh(s)/s - 2) / s^2
 tanh     e = e^(2|x|) - 1 from the parts of the above without cancellation; tanh |x| = e / (e + 2)
@@ -24,7 +25,7 @@ erf      erf |x| = 1 - e^(-|x| P(|x|)), from the parts of exp without cancellati
 After    Cody and Waite, Software Manual for the Elementary Functions, 1980; Tang, ACM TOMS 15(2), 1989.
 """
 from lamella.kernels._common.simd cimport (
-    LM_ROUND_D, LM_ROUND_F,
+    LM_ROUND_D, LM_ROUND_F, LM_VB,
     v_add, v_and, v_andnot, v_div, v_eq, v_exponent, v_fma, v_gt, v_mantissa, v_max, v_min, v_mul, v_or, v_scale, v_select, v_set, v_sub, v_zero, vec,
 )
 from lamella.kernels._common.types cimport real
@@ -49,15 +50,15 @@ cdef inline vec reduce_exp(real t, vec x, vec *n) noexcept nogil:
     return x
 
 
-cdef inline vec exp_poly(real t, vec r) noexcept nogil:
-    """e^r - 1 for |r| <= ln2 / 2, with a small relative error."""
+cdef inline vec exp_tail(real t, vec r) noexcept nogil:
+    """q(r) = (e^r - 1 - r) / r^2 for |r| <= ln2 / 2."""
     cdef vec q
     if real is float:
         q = v_set(<real>0.0013926213466332443)
         q = v_fma(t, q, r, v_set(<real>0.0083632029715758549))
         q = v_fma(t, q, r, v_set(<real>0.041666554437685939))
         q = v_fma(t, q, r, v_set(<real>0.16666576845993976))
-        q = v_fma(t, q, r, v_set(<real>0.5))
+        return v_fma(t, q, r, v_set(<real>0.5))
     else:
         q = v_set(<real>2.5100424157005067e-8)
         q = v_fma(t, q, r, v_set(<real>2.7620138719733996e-7))
@@ -68,8 +69,18 @@ cdef inline vec exp_poly(real t, vec r) noexcept nogil:
         q = v_fma(t, q, r, v_set(<real>0.0083333333333300513))
         q = v_fma(t, q, r, v_set(<real>0.041666666666623992))
         q = v_fma(t, q, r, v_set(<real>0.16666666666666667))
-        q = v_fma(t, q, r, v_set(<real>0.5000000000000001))
-    return v_fma(t, v_mul(t, r, r), q, r)
+        return v_fma(t, q, r, v_set(<real>0.5000000000000001))
+
+
+cdef inline vec exp_poly(real t, vec r) noexcept nogil:
+    """e^r - 1 for |r| <= ln2 / 2, with a small relative error."""
+    return v_fma(t, v_mul(t, r, r), exp_tail(t, r), r)
+
+
+cdef inline vec exp_near(real t, vec r) noexcept nogil:
+    """e^r for |r| <= ln2 / 2."""
+    cdef vec one = v_set(<real>1)
+    return v_fma(t, v_fma(t, exp_tail(t, r), r, one), r, one)
 
 
 cdef inline vec v_exp(real t, vec x) noexcept nogil:
@@ -80,7 +91,18 @@ cdef inline vec v_exp(real t, vec x) noexcept nogil:
     else:
         x = v_max(t, v_set(<real>-746), v_min(t, v_set(<real>710), x))
     r = reduce_exp(t, x, &n)
-    return v_scale(t, v_add(t, exp_poly(t, r), v_set(<real>1)), n)
+    return v_scale(t, exp_near(t, r), n)
+
+
+cdef inline vec v_exp_below(real t, vec x) noexcept nogil:
+    """e^x for x <= 0 within 2 + |x| / 20 ulp: for differences, which were rounded before."""
+    cdef vec n
+    if real is float and LM_VB >= 32:       # with FMA: n ln2 is not rounded
+        x = v_max(t, v_set(<real>-104), x)
+        n = v_sub(t, v_fma(t, x, v_set(<real>1.4426950408889634), v_set(LM_ROUND_F)), v_set(LM_ROUND_F))
+        return v_scale(t, exp_near(t, v_fma(t, n, v_set(<real>-0.6931471805599453), x)), n)
+    else:
+        return v_exp(t, x)
 
 
 cdef inline vec v_expm1(real t, vec x) noexcept nogil:

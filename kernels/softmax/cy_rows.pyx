@@ -4,8 +4,10 @@
 
 Shapes   x, g, y, out, dx (rows, classes); target (rows,) int64 or (rows, classes); weight (classes,); stats (rows, 2)
 Storage  C-contiguous: the classes of a row lie side by side
-Loops    tasks of about BLOCK elements, whole rows; per row one pass for the maximum, one for the exponentials and their sum, one to
-         scale: a row is in L1 from the first pass on, so that memory is read once
+Loops    tasks of about BLOCK elements, whole rows, in groups that fit L1; per row one pass for the maximum, one for the exponentials and
+         their sum, one to scale, so that memory is read once. A group goes through a pass together: what a row's maximum or sum over the
+         lanes takes hides behind the next row, where it would hold up the row's own next pass. Backward, a row's gradient is written
+         while the next row's sum is taken: one reads caches, the other memory
 Edges    the last register of a row is masked; a row of few classes is one masked register from end to end
 Sums     of the loss over rows: float64 partial sums per task, combined in the order of the tasks, whoever computed them
 Cost     one exponential per element, forward and backward; two reads and one write for the gradient of the fused loss, where
@@ -17,16 +19,19 @@ from libc.math cimport log
 
 from lamella.kernels._common.pool cimport ANY_SLOTS, parallel_for
 from lamella.kernels._common.simd cimport (
-    lanes, v_add, v_fma, v_head, v_hmax, v_hsum, v_load, v_load_n, v_max, v_mul, v_select, v_set, v_store, v_store_n, v_sub, v_zero, vec,
+    lanes, v_add, v_fma, v_head, v_hmax, v_hsum, v_load, v_load_n, v_max, v_mul, v_prefetch, v_select, v_set, v_store, v_store_n, v_sub, v_zero,
+    vec,
 )
 from lamella.kernels._common.types cimport i64, real
-from lamella.kernels._common.vmath cimport INFINITY, v_exp
+from lamella.kernels._common.vmath cimport INFINITY, v_exp_below
 
 cnp.import_array()
 
 cdef enum:
-    BLOCK = 8192        # elements of a task
-    CHAINS = 4          # independent maxima and sums of a row: one after the other, they would wait for each other
+    BLOCK = 16384       # elements of a task
+    CHAINS = 4          # independent maxima of a row: one after the other, they would wait for each other
+    GROUP = 4           # rows that go through a pass one after the other, if they are no more than
+    GROUPED = 2048      # elements
     NONE = 0
     SUM = 1
     MEAN = 2
@@ -84,20 +89,21 @@ cdef inline real row_max(real t, const real *x, i64 n) noexcept nogil:
     return v_hmax(t, v_max(t, v_max(t, m[0], m[1]), v_max(t, m[2], m[3])))
 
 
-cdef inline real row_exp(real t, const real *x, i64 n, real m, real *out) noexcept nogil:
-    """The sum of exp(x - m); the terms are stored where out is given."""
+cdef inline real row_exp(real t, const real *x, i64 n, real m, i64 ahead, real *out) noexcept nogil:
+    """The sum of exp(x - m); the terms are stored where out is given. What lies `ahead`, of the next group, is fetched meanwhile."""
     cdef i64 i = 0
     cdef vec s = v_zero()
     cdef vec shift = v_set(m)
     cdef vec e
     while i + lanes(t) <= n:
-        e = v_exp(t, v_sub(t, v_load(x + i), shift))
+        v_prefetch(x + i + ahead)
+        e = v_exp_below(t, v_sub(t, v_load(x + i), shift))
         s = v_add(t, s, e)
         if out != NULL:
             v_store(out + i, e)
         i += lanes(t)
     if i < n:
-        e = v_exp(t, v_sub(t, v_load_n(t, x + i, n - i), shift))
+        e = v_exp_below(t, v_sub(t, v_load_n(t, x + i, n - i), shift))
         s = v_add(t, s, v_select(v_head(t, n - i), e, v_zero()))
         if out != NULL:
             v_store_n(t, out + i, n - i, e)
@@ -115,19 +121,6 @@ cdef inline void row_scale(real t, real *x, i64 n, real scale) noexcept nogil:
         v_store_n(t, x + i, n - i, v_mul(t, v_load_n(t, x + i, n - i), a))
 
 
-cdef inline void row_softmax(real t, const real *x, i64 n, real *out) noexcept nogil:
-    """A row that fills one register at most stays there; stored and loaded again by masks, it would have to wait for memory."""
-    cdef vec e
-    cdef real s
-    if n <= lanes(t):
-        e = v_exp(t, v_sub(t, v_load_n(t, x, n), v_set(<real>v_hmax(t, tail(t, x, n, v_set(<real>-INFINITY))))))
-        s = v_hsum(t, v_select(v_head(t, n), e, v_zero()))
-        v_store_n(t, out, n, v_mul(t, e, v_set(<real>(1 / s))))
-    else:
-        s = row_exp(t, x, n, row_max(t, x, n), out)
-        row_scale(t, out, n, <real>(1 / s))
-
-
 cdef inline void row_log(real t, const real *x, i64 n, real m, real logsum, real *out) noexcept nogil:
     """out = (x - m) - logsum: in this order the digits of the sum survive a large m."""
     cdef i64 i = 0
@@ -140,37 +133,89 @@ cdef inline void row_log(real t, const real *x, i64 n, real m, real logsum, real
         v_store_n(t, out + i, n - i, v_sub(t, v_sub(t, v_load_n(t, x + i, n - i), a), b))
 
 
+cdef inline void lane_softmax(real t, const real *x, i64 n, real *out) noexcept nogil:
+    """A row of one register at most stays there; stored and loaded again by masks, it would have to wait for memory."""
+    cdef vec e = v_exp_below(t, v_sub(t, v_load_n(t, x, n), v_set(<real>v_hmax(t, tail(t, x, n, v_set(<real>-INFINITY))))))
+    cdef real s = v_hsum(t, v_select(v_head(t, n), e, v_zero()))
+    v_store_n(t, out, n, v_mul(t, e, v_set(<real>(1 / s))))
+
+
+cdef inline void group_sums(real t, const real *x, i64 n, i64 rows, real *stats, real *out) noexcept nogil:
+    """stats: of each row the maximum m, then the sum of exp(x - m); the terms are stored where out is given."""
+    cdef i64 r
+    for r in range(rows):
+        stats[2 * r] = row_max(t, x + r * n, n)
+    for r in range(rows):
+        stats[2 * r + 1] = row_exp(t, x + r * n, n, stats[2 * r], rows * n, out + r * n if out != NULL else out)
+
+
+cdef inline void group_softmax(real t, const real *x, i64 n, i64 rows, real *out) noexcept nogil:
+    cdef real stats[2 * GROUP]
+    cdef i64 r
+    if n <= lanes(t):
+        for r in range(rows):
+            lane_softmax(t, x + r * n, n, out + r * n)
+        return
+    group_sums(t, x, n, rows, stats, out)
+    for r in range(rows):
+        row_scale(t, out + r * n, n, <real>(1 / stats[2 * r + 1]))
+
+
+cdef inline void group_log(real t, const real *x, i64 n, i64 rows, real *out) noexcept nogil:
+    cdef real stats[2 * GROUP]
+    cdef i64 r
+    group_sums(t, x, n, rows, stats, <real *>NULL)
+    for r in range(rows):
+        row_log(t, x + r * n, n, stats[2 * r], <real>log(<double>stats[2 * r + 1]), out + r * n)
+
+
 cdef inline vec product(real t, bint logarithm, vec g, vec y) noexcept nogil:
     return g if logarithm else v_mul(t, g, y)
 
 
 cdef inline vec through(real t, bint logarithm, vec g, vec y, vec s) noexcept nogil:
-    return v_sub(t, g, v_mul(t, v_exp(t, y), s)) if logarithm else v_mul(t, y, v_sub(t, g, s))
+    return v_sub(t, g, v_mul(t, v_exp_below(t, y), s)) if logarithm else v_mul(t, y, v_sub(t, g, s))
 
 
-cdef inline void row_backward(real t, bint logarithm, const real *g, const real *y, i64 n, real *dx) noexcept nogil:
+cdef inline real row_sum(real t, bint logarithm, const real *g, const real *y, i64 n) noexcept nogil:
+    """The sum of g, or of g y."""
     cdef i64 i = 0
-    cdef int j
-    cdef vec s[CHAINS]
-    cdef vec total
-    for j in range(CHAINS):
-        s[j] = v_zero()
-    while i + CHAINS * lanes(t) <= n:
-        for j in range(CHAINS):
-            s[j] = v_add(t, s[j], product(t, logarithm, v_load(g + i + j * lanes(t)), v_load(y + i + j * lanes(t))))
-        i += CHAINS * lanes(t)
-    while i + lanes(t) <= n:
-        s[0] = v_add(t, s[0], product(t, logarithm, v_load(g + i), v_load(y + i)))
-        i += lanes(t)
-    if i < n:
-        s[1] = v_add(t, s[1], product(t, logarithm, v_load_n(t, g + i, n - i), v_load_n(t, y + i, n - i)))
-    total = v_set(<real>v_hsum(t, v_add(t, v_add(t, s[0], s[1]), v_add(t, s[2], s[3]))))
-    i = 0
-    while i + lanes(t) <= n:
+    cdef i64 left
+    cdef vec s = v_zero()
+    while i < n:
+        left = min(n - i, <i64>lanes(t))
+        s = v_add(t, s, product(t, logarithm, v_load_n(t, g + i, left), v_load_n(t, y + i, left)))
+        i += left
+    return v_hsum(t, s)
+
+
+cdef inline real row_through(real t, bint logarithm, const real *g, const real *y, i64 n, real s, i64 ahead, real *dx) noexcept nogil:
+    """A row of dx, given its sum s; meanwhile the sum of the row that lies `ahead`."""
+    cdef i64 i = 0
+    cdef i64 left
+    cdef vec total = v_set(s)
+    cdef vec a = v_zero()
+    cdef vec b = v_zero()
+    while i + 2 * lanes(t) <= n:
         v_store(dx + i, through(t, logarithm, v_load(g + i), v_load(y + i), total))
+        a = v_add(t, a, product(t, logarithm, v_load(g + ahead + i), v_load(y + ahead + i)))
         i += lanes(t)
-    if i < n:
-        v_store_n(t, dx + i, n - i, through(t, logarithm, v_load_n(t, g + i, n - i), v_load_n(t, y + i, n - i), total))
+        v_store(dx + i, through(t, logarithm, v_load(g + i), v_load(y + i), total))
+        b = v_add(t, b, product(t, logarithm, v_load(g + ahead + i), v_load(y + ahead + i)))
+        i += lanes(t)
+    while i < n:
+        left = min(n - i, <i64>lanes(t))
+        v_store_n(t, dx + i, left, through(t, logarithm, v_load_n(t, g + i, left), v_load_n(t, y + i, left), total))
+        a = v_add(t, a, product(t, logarithm, v_load_n(t, g + ahead + i, left), v_load_n(t, y + ahead + i, left)))
+        i += left
+    return v_hsum(t, v_add(t, a, b))
+
+
+cdef inline void rows_backward(real t, bint logarithm, const real *g, const real *y, i64 n, i64 rows, real *dx) noexcept nogil:
+    cdef real s = row_sum(t, logarithm, g, y, n)
+    cdef i64 r
+    for r in range(rows):       # the last row takes its own sum again, for nothing
+        s = row_through(t, logarithm, g + r * n, y + r * n, n, s, n if r + 1 < rows else 0, dx + r * n)
 
 
 cdef inline vec smoothed(real t, Context *c, const real *q, const real *w, i64 i, i64 left) noexcept nogil:
@@ -217,7 +262,7 @@ cdef inline void row_gradient(
     cdef vec v
     while i < n:
         left = min(n - i, <i64>lanes(t))
-        v = v_mul(t, v_exp(t, v_sub(t, v_load_n(t, x + i, left), shift)), a)
+        v = v_mul(t, v_exp_below(t, v_sub(t, v_load_n(t, x + i, left), shift)), a)
         if subtract:
             v = v_sub(t, v, v_mul(t, smoothed(t, c, q, <const real *>c.weight, i, left), b))
         v_store_n(t, dx + i, left, v)
@@ -234,26 +279,26 @@ cdef inline double class_weight(real t, Context *c, i64 y) noexcept nogil:
     return (<const real *>c.weight)[y] if c.weight != NULL else 1.0
 
 
-cdef inline double loss_of_row(real t, Context *c, i64 row, double *weight) noexcept nogil:
+cdef inline double nll_of_row(real t, Context *c, i64 row, double *weight) noexcept nogil:
     """One row's loss, before the reduction; weight: what it adds to the divisor of the mean."""
+    cdef i64 y = (<const i64 *>c.target)[row]
+    weight[0] = 0
+    if y == c.ignore:
+        return 0
+    weight[0] = class_weight(t, c, y)
+    return -weight[0] * (<const real *>c.x)[row * c.classes + y]
+
+
+cdef inline double loss_of_row(real t, Context *c, i64 row, double *weight) noexcept nogil:
+    """As nll_of_row, of the cross entropy, from the row's stats."""
     cdef i64 n = c.classes
     cdef const real *x = <const real *>c.x + row * n
-    cdef real *stats = <real *>c.stats
-    cdef double logsum, loss, plain, shifted
-    cdef real m, s
+    cdef const real *stats = <const real *>c.stats + 2 * row
+    cdef double logsum = log(<double>stats[1])
+    cdef double loss, plain, shifted
+    cdef real m = stats[0]
     cdef i64 y
     weight[0] = 0
-    if c.work == NLL_FORWARD:
-        y = (<const i64 *>c.target)[row]
-        if y == c.ignore:
-            return 0
-        weight[0] = class_weight(t, c, y)
-        return -weight[0] * x[y]
-    m = row_max(t, x, n)
-    s = row_exp(t, x, n, m, <real *>NULL)
-    stats[2 * row] = m
-    stats[2 * row + 1] = s
-    logsum = log(<double>s)
     if c.work == SOFT_FORWARD:
         row_weighted(t, c, x, <const real *>c.target + row * n, m, &plain, &shifted)
         return plain * logsum - shifted
@@ -301,34 +346,40 @@ cdef void rows_of_task(real t, Context *c, i64 task) noexcept nogil:
     cdef i64 n = c.classes
     cdef i64 row = task * c.block
     cdef i64 end = min(row + c.block, c.rows)
+    cdef i64 group = max(<i64>1, min(<i64>GROUP, GROUPED // max(n, <i64>1)))
+    cdef i64 rows, r
     cdef const real *x
     cdef real *out
-    cdef real m, s
     cdef double weight, loss
     cdef double losses = 0
     cdef double weights = 0
+    if c.work == BACKWARD or c.work == LOG_BACKWARD:
+        group = c.block
     while row < end:
+        rows = min(group, end - row)
         x = <const real *>c.x + row * n
         out = <real *>c.out + row * n
         if c.work == FORWARD:
-            row_softmax(t, x, n, out)
+            group_softmax(t, x, n, rows, out)
         elif c.work == LOG_FORWARD:
-            m = row_max(t, x, n)
-            s = row_exp(t, x, n, m, <real *>NULL)
-            row_log(t, x, n, m, <real>log(<double>s), out)
+            group_log(t, x, n, rows, out)
         elif c.work == BACKWARD:
-            row_backward(t, False, <const real *>c.g + row * n, x, n, out)
+            rows_backward(t, False, <const real *>c.g + row * n, x, n, rows, out)
         elif c.work == LOG_BACKWARD:
-            row_backward(t, True, <const real *>c.g + row * n, x, n, out)
+            rows_backward(t, True, <const real *>c.g + row * n, x, n, rows, out)
         elif c.work == HARD_FORWARD or c.work == SOFT_FORWARD or c.work == NLL_FORWARD:
-            loss = loss_of_row(t, c, row, &weight)
-            losses += loss
-            weights += weight
-            if c.reduction == NONE:
-                (<real *>c.out)[row] = <real>loss
+            if c.work != NLL_FORWARD:
+                group_sums(t, x, n, rows, <real *>c.stats + 2 * row, <real *>NULL)
+            for r in range(row, row + rows):
+                loss = nll_of_row(t, c, r, &weight) if c.work == NLL_FORWARD else loss_of_row(t, c, r, &weight)
+                losses += loss
+                weights += weight
+                if c.reduction == NONE:
+                    (<real *>c.out)[r] = <real>loss
         else:
-            gradient_of_row(t, c, row)
-        row += 1
+            for r in range(row, row + rows):
+                gradient_of_row(t, c, r)
+        row += rows
     if c.partial != NULL:
         c.partial[2 * task] = losses
         c.partial[2 * task + 1] = weights

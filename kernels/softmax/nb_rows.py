@@ -4,8 +4,9 @@
 
 Shapes   x, g, y, out, dx (rows, classes); target (rows,) int64 or (rows, classes); weight (classes,); stats (rows, 2)
 Storage  C-contiguous: the classes of a row lie side by side
-Loops    tasks of about BLOCK elements, whole rows; per row one pass for the maximum, one for the exponentials and their sum, one to
-         scale: a row is in L1 from the first pass on
+Loops    tasks of about BLOCK elements, whole rows, in groups that fit L1; per row one pass for the maximum, one for the exponentials and
+         their sum, one to scale. A group goes through a pass together. Backward, a row's gradient is written while the next row's sum is
+         taken
 Edges    the last register of a row is masked; a row of few classes is one masked register from end to end
 Sums     over rows in float64 per task, combined in the order of the tasks by a stage of its own (`total_task`), which also
          divides; what the gradient divides by is brought into the context by `divisor_task`
@@ -15,22 +16,24 @@ Cost     one exponential per element, forward and backward
 from functools import cache, lru_cache, partial
 
 import numpy as np
-from lamella.kernels._common.nb import Argument, Stage, array_f64, array_i64, doubles, floats_of, inline, ints, program, runs, task
+from lamella.kernels._common.nb import Argument, Stage, array_f64, array_i64, doubles, floats_of, inline, ints, program, runs, stack, task
 from lamella.kernels._common.nb_math import math_of
-from lamella.kernels._common.nb_simd import VECTOR_BYTES, maximum, select, simd
+from lamella.kernels._common.nb_simd import VECTOR_BYTES, maximum, prefetch_l1, select, simd
 
-BLOCK = 8192  # elements of a task
+BLOCK = 16384  # elements of a task
+GROUP, GROUPED = 4, 2048  # rows of a group, if they are no more than so many elements
 NONE, SUM, MEAN = 0, 1, 2
 # words of the context; the doubles follow the integers
 (
-    ROWS, CLASSES, PER_TASK, TASKS, IGNORE, REDUCTION, SOFT, X, G, TARGET, WEIGHT, STATS, OUT, TOTAL, PARTIAL, SMOOTHING, WEIGHTS, DIVISOR,
-) = range(18)  # fmt: skip
+    ROWS, CLASSES, PER_TASK, TOGETHER, TASKS, IGNORE, REDUCTION, SOFT, X, G, TARGET, WEIGHT, STATS, OUT, TOTAL, PARTIAL, SMOOTHING, WEIGHTS,
+    DIVISOR,
+) = range(19)  # fmt: skip
 
 
 @cache
 def row_functions(dtype):
-    """(row_max, row_exp, row_sum of g or g * y, smoothed weights of a register); x, y, g, out are addresses."""
-    v, exp = simd(dtype), math_of(dtype, 1).exp
+    """(lane_softmax, group_sums, smoothed weights of a register); x, out, q, w, stats are addresses."""
+    v, exp, array, item = simd(dtype), math_of(dtype, 1).exp_below, floats_of(dtype), dtype.itemsize
     lanes = v.lanes
     lowest, one = dtype.type(-np.inf), dtype.type(1)
 
@@ -45,10 +48,11 @@ def row_functions(dtype):
         return v.largest(m)
 
     @inline
-    def row_exp(x, n, m, out):
-        """The sum of exp(x - m); the terms are stored where out is given."""
+    def row_exp(x, n, m, ahead, out):
+        """The sum of exp(x - m); the terms are stored where out is given. What lies `ahead`, of the next group, is fetched meanwhile."""
         s = v.zero()
         for i in range(n // lanes):
+            prefetch_l1(x + ahead + i * VECTOR_BYTES)
             e = exp(v.load(x + i * VECTOR_BYTES) - m)
             s = s + e
             if out != 0:
@@ -63,15 +67,20 @@ def row_functions(dtype):
         return v.sum(s)
 
     @inline
-    def row_sum(g, y, n):
-        """The sum of g, or of g * y where y is given."""
-        s = v.zero()
-        for i in range(0, n, lanes):
-            left = min(n - i, lanes)
-            at = i // lanes * VECTOR_BYTES
-            a = v.load_n(g + at, left)
-            s = s + (a * v.load_n(y + at, left) if y != 0 else a)
-        return v.sum(s)
+    def lane_softmax(x, n, out):
+        """A row of one register at most stays there."""
+        there, a = v.head(n), v.load_n(x, n)
+        e = exp(a - v.largest(select(there, a, v.set(lowest))))
+        v.store_n(out, n, e * (one / v.sum(select(there, e, v.zero()))))
+
+    @inline
+    def group_sums(x, n, rows, stats, out):
+        """stats: of each row the maximum m, then the sum of exp(x - m); the terms are stored where out is given."""
+        size = n * item
+        for r in range(rows):
+            array(stats)[2 * r] = row_max(x + r * size, n)
+        for r in range(rows):
+            array(stats)[2 * r + 1] = row_exp(x + r * size, n, array(stats)[2 * r], rows * size, out + r * size if out != 0 else 0)
 
     @inline
     def smoothed(q, w, at, left, keep, spread):
@@ -81,45 +90,101 @@ def row_functions(dtype):
             p = v.fma(v.load_n(q + at, left), v.set(keep), p)
         return p * v.load_n(w + at, left) if w != 0 else p
 
-    return row_max, row_exp, row_sum, smoothed
+    return lane_softmax, group_sums, smoothed
 
 
 @cache
-def plain_task(dtype, pass_):
-    """softmax and log-softmax, forward and backward."""
-    item, real = dtype.itemsize, dtype.type
-    v, exp = simd(dtype), math_of(dtype, 1).exp
+def forward_task(dtype, log):
+    """softmax, or its logarithm."""
+    array, item, real = floats_of(dtype), dtype.itemsize, dtype.type
+    v, stats_of = simd(dtype), stack(2 * GROUP * item)
     lanes = v.lanes
-    row_max, row_exp, row_sum, _ = row_functions(dtype)
+    lane_softmax, group_sums, _ = row_functions(dtype)
     one = real(1)
-    log_forward, forward_, backward_ = pass_ == "log_forward", pass_ == "forward", pass_ == "backward"
+
+    @task
+    def work(ctx, task, slot):
+        c = ints(ctx)
+        n, stats = c[CLASSES], stats_of()
+        row = task * c[PER_TASK]
+        end = min(row + c[PER_TASK], c[ROWS])
+        while row < end:
+            rows = min(c[TOGETHER], end - row)
+            x, out = c[X] + row * n * item, c[OUT] + row * n * item
+            row += rows
+            if n <= lanes and not log:
+                for r in range(rows):
+                    lane_softmax(x + r * n * item, n, out + r * n * item)
+                continue
+            group_sums(x, n, rows, stats, 0 if log else out)
+            for r in range(rows):
+                m, s = array(stats)[2 * r], array(stats)[2 * r + 1]
+                scale, logsum = one / s, real(np.log(np.float64(s))) if log else one
+                for i in range(0, n, lanes):
+                    left = min(n - i, lanes)
+                    at = r * n * item + i // lanes * VECTOR_BYTES
+                    if log:
+                        y = (v.load_n(x + at, left) - m) - logsum  # in this order the digits of the sum survive a large m
+                    else:
+                        y = v.load_n(out + at, left) * scale
+                    v.store_n(out + at, left, y)
+
+    return work
+
+
+@cache
+def backward_task(dtype, log):
+    """The gradient of softmax, or of its logarithm: of a row, while the next row's sum is taken."""
+    item = dtype.itemsize
+    v, exp = simd(dtype), math_of(dtype, 1).exp_below
+    lanes = v.lanes
+
+    @inline
+    def product(g, y):
+        return g if log else g * y
+
+    @inline
+    def through(g, y, s):
+        return g - exp(y) * s if log else y * (g - s)
+
+    @inline
+    def row_sum(g, y, n):
+        s = v.zero()
+        for i in range(0, n, lanes):
+            left = min(n - i, lanes)
+            at = i // lanes * VECTOR_BYTES
+            s = s + product(v.load_n(g + at, left), v.load_n(y + at, left))
+        return v.sum(s)
+
+    @inline
+    def row_through(g, y, n, s, ahead, dx):
+        """A row of dx, given its sum s; meanwhile the sum of the row that lies `ahead`."""
+        a, b, pairs = v.zero(), v.zero(), n // (2 * lanes)
+        for i in range(pairs):
+            at = 2 * i * VECTOR_BYTES
+            v.store(dx + at, through(v.load(g + at), v.load(y + at), s))
+            a = a + product(v.load(g + ahead + at), v.load(y + ahead + at))
+            at += VECTOR_BYTES
+            v.store(dx + at, through(v.load(g + at), v.load(y + at), s))
+            b = b + product(v.load(g + ahead + at), v.load(y + ahead + at))
+        for i in range(2 * lanes * pairs, n, lanes):
+            left = min(n - i, lanes)
+            at = i * item
+            v.store_n(dx + at, left, through(v.load_n(g + at, left), v.load_n(y + at, left), s))
+            a = a + product(v.load_n(g + ahead + at, left), v.load_n(y + ahead + at, left))
+        return v.sum(a + b)
 
     @task
     def work(ctx, task, slot):
         c = ints(ctx)
         n = c[CLASSES]
+        size = n * item
         first = task * c[PER_TASK]
-        for row in range(first, min(first + c[PER_TASK], c[ROWS])):
-            x, g, out = c[X] + row * n * item, c[G] + row * n * item, c[OUT] + row * n * item
-            if forward_:
-                scale = one / row_exp(x, n, row_max(x, n), out)
-            elif log_forward:
-                m = row_max(x, n)
-                logsum = real(np.log(np.float64(row_exp(x, n, m, 0))))
-            else:
-                s = row_sum(g, x if backward_ else 0, n)
-            for i in range(0, n, lanes):
-                left = min(n - i, lanes)
-                at = i // lanes * VECTOR_BYTES
-                if forward_:
-                    y = v.load_n(out + at, left) * scale
-                elif log_forward:
-                    y = (v.load_n(x + at, left) - m) - logsum  # in this order the digits of the sum survive a large m
-                elif backward_:
-                    y = v.load_n(x + at, left) * (v.load_n(g + at, left) - s)
-                else:
-                    y = v.load_n(g + at, left) - exp(v.load_n(x + at, left)) * s
-                v.store_n(out + at, left, y)
+        rows = min(c[PER_TASK], c[ROWS] - first)
+        g, y, dx = c[G] + first * size, c[X] + first * size, c[OUT] + first * size
+        s = row_sum(g, y, n)
+        for r in range(rows):  # the last row takes its own sum again, for nothing
+            s = row_through(g + r * size, y + r * size, n, s, size if r + 1 < rows else 0, dx + r * size)
 
     return work
 
@@ -149,7 +214,7 @@ def smoothed_sums(dtype):
 def loss_task(dtype):
     """Cross entropy, forward."""
     array, item, real = floats_of(dtype), dtype.itemsize, dtype.type
-    row_max, row_exp, _, _ = row_functions(dtype)
+    _, group_sums, _ = row_functions(dtype)
     sums = smoothed_sums(dtype)
 
     @task
@@ -160,13 +225,13 @@ def loss_task(dtype):
         target, weight, stats, out = array_i64(c[TARGET]), array(c[WEIGHT]), array(c[STATS]), array(c[OUT])
         losses, weights = 0.0, 0.0
         first = task * c[PER_TASK]
-        for row in range(first, min(first + c[PER_TASK], c[ROWS])):
+        end = min(first + c[PER_TASK], c[ROWS])
+        for row in range(first, end):
             x = c[X] + row * n * item
-            m = row_max(x, n)
-            s = row_exp(x, n, m, 0)
-            stats[2 * row] = m
-            stats[2 * row + 1] = s
-            logsum = np.log(np.float64(s))
+            if (row - first) % c[TOGETHER] == 0:
+                group_sums(x, n, min(c[TOGETHER], end - row), c[STATS] + 2 * row * item, 0)
+            m = stats[2 * row]
+            logsum = np.log(np.float64(stats[2 * row + 1]))
             loss = 0.0
             if c[SOFT] != 0:
                 plain, shifted = sums(x, c[TARGET] + row * n * item, c[WEIGHT], n, m, keep, spread)
@@ -265,7 +330,7 @@ def divisor_task(dtype):
 def gradient_task(dtype, nll):
     """Cross entropy, backward; nll: only the gather's gradient, a scatter into zeros."""
     array, item, real = floats_of(dtype), dtype.itemsize, dtype.type
-    v, exp = simd(dtype), math_of(dtype, 1).exp
+    v, exp = simd(dtype), math_of(dtype, 1).exp_below
     lanes = v.lanes
     *_, smoothed = row_functions(dtype)
     sums = smoothed_sums(dtype)
@@ -331,13 +396,15 @@ def programs(pass_, p):
     arguments = ARGUMENTS[pass_].split()
     of = {name: Argument(arguments.index(name)) for name in arguments}
     words = [
-        p.rows, p.classes, _per_task(p), _tasks(p), p.ignore_index, p.reduction_kind, "soft" in pass_, of.get("x", of.get("y")), of.get("g"),
-        of.get("target"), of.get("weight"), of.get("stats"), of.get("out", of.get("loss", of.get("dx"))), of.get("total"), of["scratch"],
+        p.rows, p.classes, _per_task(p), max(1, min(GROUP, GROUPED // max(p.classes, 1))), _tasks(p), p.ignore_index, p.reduction_kind,
+        "soft" in pass_, of.get("x", of.get("y")), of.get("g"), of.get("target"), of.get("weight"), of.get("stats"),
+        of.get("out", of.get("loss", of.get("dx"))), of.get("total"), of["scratch"],
         p.label_smoothing, float(p.classes), 1.0,
     ]  # fmt: skip
     time = 1.0 * p.rows * (p.classes + 20)
     if "target" not in of:
-        return program(words, Stage(plain_task(p.dtype, pass_), _tasks(p), time))
+        work = (forward_task if "x" in of else backward_task)(p.dtype, pass_.startswith("log"))
+        return program(words, Stage(work, _tasks(p), time))
     if "loss" in of:
         work = nll_task(p.dtype) if pass_ == "nll_forward" else loss_task(p.dtype)
         return program(words, Stage(work, _tasks(p), time), Stage(total_task(p.dtype), 1, 0.0))
