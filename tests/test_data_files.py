@@ -190,6 +190,18 @@ def test_picture_size_is_checked_before_decoding(tmp_path, monkeypatch):
         read_picture(tmp_path / "a.png")
 
 
+def test_pictures_of_floats(tmp_path):
+    Image = pytest.importorskip("PIL.Image")
+    grey = np.linspace(0, 1, 30, dtype=np.float32).reshape(5, 6)
+    for scale in (1, 255):
+        Image.fromarray(grey * scale).save(tmp_path / "a.tiff")
+        np.testing.assert_array_equal(read_picture(tmp_path / "a.tiff", 1)[0], (grey * 255).round())
+    for wrong in (grey - 1, grey * 1000, grey * np.nan):
+        Image.fromarray(wrong).save(tmp_path / "a.tiff")
+        with pytest.raises(ValueError, match="expected grey levels between 0 and 1"):
+            read_picture(tmp_path / "a.tiff", 1)
+
+
 def test_read_only_database_is_left_alone(tmp_path):
     path = tmp_path / "a.db"
     write_table({"x": [1]}, path)

@@ -175,6 +175,21 @@ def test_damaged_files(tmp_path):
         lamella.load(tmp_path)
 
 
+def test_types_that_numpy_lacks_are_named(tmp_path):
+    for code, size in (("BF16", 2), ("F8_E4M3", 1)):
+        header = json.dumps({"w": {"dtype": code, "shape": [2], "data_offsets": [0, 2 * size]}}).encode()
+        (tmp_path / "f").write_bytes(struct.pack("<Q", len(header)) + header + bytes(2 * size))
+        with pytest.raises(ValueError, match=f"w holds numbers of type {code}, for which NumPy has none"):
+            lamella.load(tmp_path / "f")
+
+
+def test_a_model_too_large_for_this_machine_is_refused(tmp_path):
+    entry = {"architecture": {"name": "mlp", "arguments": {"image_size": 10**7}}}
+    lamella.save({}, tmp_path / "f", {"lamella.model": json.dumps(entry)})
+    with pytest.raises(ValueError, match="expected a model this version of lamella can build, got Unable to allocate"):
+        lamella.load_model(tmp_path / "f")
+
+
 def test_every_truncation_is_noticed(tmp_path):
     lamella.save({"x": np.arange(9.0)}, tmp_path / "good")
     data = (tmp_path / "good").read_bytes()

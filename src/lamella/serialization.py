@@ -168,6 +168,10 @@ def _damaged(path: Path, error: object) -> ValueError:
     return ValueError(f"{path}: expected a safetensors file, got {what} ({error}); write it with lamella.save or safetensors")
 
 
+class _Foreign(ValueError):
+    """A whole file of numbers that cannot be had here."""
+
+
 def _read(path: Path, arrays: bool = True) -> tuple[dict[str, np.ndarray], dict[str, str]]:
     from safetensors import SafetensorError, safe_open
 
@@ -175,7 +179,12 @@ def _read(path: Path, arrays: bool = True) -> tuple[dict[str, np.ndarray], dict[
         pass  # a missing file, a folder or a lack of rights: Python's own error
     try:
         with safe_open(str(path), framework="np") as file:
+            for name in file.keys() if arrays else ():
+                if (code := file.get_slice(name).get_dtype()) not in _CODES.values():
+                    raise _Foreign(f"{path}: {name} holds numbers of type {code}, for which NumPy has none; save it as float32")
             return {name: file.get_tensor(name) for name in file.keys()} if arrays else {}, file.metadata() or {}
+    except _Foreign:
+        raise
     except (SafetensorError, OSError, TypeError, ValueError, AttributeError) as error:
         raise _damaged(path, error) from None
 
@@ -311,7 +320,7 @@ def load_model(path: str | os.PathLike, create: Callable[..., Any] | None = None
         architecture = description.pop("architecture")
         model = (create or models.create)(architecture["name"], **architecture["arguments"])
         model.load_state_dict(_tree(path, arrays, metadata))
-    except (ValueError, KeyError, TypeError, RuntimeError, AttributeError) as error:
+    except (ValueError, KeyError, TypeError, RuntimeError, AttributeError, OverflowError, MemoryError) as error:
         raise ValueError(f"{path}: expected a model this version of lamella can build, got {error}") from None
     model.description = description
     return model.eval()

@@ -17,7 +17,7 @@ def read_picture(path: str | os.PathLike, channels: int = 3, size: tuple[int, in
     ----------
     path : str or path
     channels : {1, 3}
-        Grey levels, or red, green, blue. Other pictures are converted; transparency becomes black.
+        Grey levels, or red, green, blue. Other pictures are converted; transparency becomes black. Floats of at most 1 are taken as shares of white.
     size : (int, int), optional
         Height and width to resize to.
     invert : bool
@@ -32,7 +32,7 @@ def read_picture(path: str | os.PathLike, channels: int = 3, size: tuple[int, in
     RuntimeError
         Pillow is not installed.
     ValueError
-        Pillow cannot read the file; the picture has more than 2**28 pixels.
+        Pillow cannot read the file; the picture has more than 2**28 pixels, or floats outside of 0 to 255.
 
     Examples
     --------
@@ -52,6 +52,8 @@ def read_picture(path: str | os.PathLike, channels: int = 3, size: tuple[int, in
             picture = ImageOps.exif_transpose(opened)
             if picture.mode.startswith("I;16") or picture.mode == "I":
                 picture = Image.fromarray((np.asarray(picture, np.float64).clip(0, 65535) / 257).round().astype(np.uint8))
+            if picture.mode == "F":
+                picture = Image.fromarray(_bytes_of(np.asarray(picture), path))
             if picture.has_transparency_data:
                 picture = picture.convert("RGBA")
                 # what is transparent counts as background either way: black, of an inverted picture black after the inversion
@@ -66,3 +68,11 @@ def read_picture(path: str | os.PathLike, channels: int = 3, size: tuple[int, in
             raise
         raise ValueError(f"{path}: expected a picture Pillow can read, got {error}") from None
     return (pixels[None] if channels == 1 else np.moveaxis(pixels, -1, 0)).copy()
+
+
+def _bytes_of(grey: np.ndarray, path: str | os.PathLike) -> np.ndarray:
+    """Grey levels as floats, of 0 to 1 or of 0 to 255, as bytes."""
+    low, high = float(grey.min()), float(grey.max())
+    if not (low >= 0 and high <= 255):
+        raise ValueError(f"{path}: expected grey levels between 0 and 1, or 0 and 255, got {low:g} to {high:g}")
+    return (grey * (255.0 if high <= 1 else 1.0)).round().astype(np.uint8)
