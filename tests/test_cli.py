@@ -158,6 +158,7 @@ def test_predict_errors(trained, tmp_path, capsys):
         (["train", "--backend", "cuda"], "invalid choice"),
         (["train", "--optimizer", "sgd", "--lr", "1e30", "--limit", "40", "--quiet"], "the loss became"),
         (["train", "extra"], "unrecognized"),
+        (["train", "--patience", "1", "--limit", "1"], "--patience needs a tenth of the training images"),
         (["predict"], "required"),
     ],
     ids=lambda v: " ".join(v) if isinstance(v, list) else "",

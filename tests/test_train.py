@@ -268,6 +268,14 @@ def test_bad_arguments():
         trainer.fit([], epochs=1)
     with pytest.raises(ValueError, match="at least one batch"):
         trainer.evaluate([])
+    for whole in ((X, Y), X):
+        with pytest.raises(TypeError, match=r"expected batches \(inputs, targets\), got ndarray of shape .*TensorDataset"):
+            trainer.fit(whole)
+    with pytest.raises(ValueError, match="inputs alone"):
+        trainer.fit([(X,)])
+    for optimizer in (trainer.optimizer, None):
+        with pytest.raises(ValueError, match="expected an optimizer of this Linear's parameters"):
+            Trainer(nn.Linear(6, 3), optimizer).fit(train)
     with pytest.raises(ValueError, match="schedule_per"):
         Trainer(trainer.model, trainer.optimizer, schedule_per="step")
     trainer.progress = "loud"

@@ -455,6 +455,8 @@ def _train(args: argparse.Namespace) -> int:
     train, valid, callbacks = images, test, []
     if options.patience is not None:
         train, kept = random_split(images, [0.9, 0.1])
+        if not len(kept):
+            raise ValueError(f"--patience needs a tenth of the training images for validation, and there are {len(images)}")
         held = copy.copy(images)
         held.transform = test.transform
         valid = Subset(held, kept.indices)

@@ -77,7 +77,7 @@ class Trainer:
     Parameters
     ----------
     model : Module
-    optimizer : Optimizer
+    optimizer : Optimizer, or None to evaluate and predict only
     loss : callable
         ``loss(output, target)`` -> Tensor of one element, the mean over the batch. Default: cross entropy of logits and class numbers.
     scheduler : learning-rate schedule, optional
@@ -173,10 +173,16 @@ class Trainer:
         Interrupted
             Ctrl-C. The batch was finished and the checkpoint written.
         ValueError
-            The checkpoint is damaged, or belongs to another model.
+            The checkpoint is damaged or of another training, or the optimizer is of another model.
         """
         if valid_every < 1:
             raise ValueError(f"Trainer.fit: expected valid_every to be at least 1, got {valid_every}")
+        trained = {id(p) for group in getattr(self.optimizer, "param_groups", []) for p in group["params"]}
+        if not any(id(p) in trained for p in self.model.parameters()):
+            raise ValueError(
+                f"Trainer.fit: expected an optimizer of this {type(self.model).__name__}'s parameters, got {type(self.optimizer).__name__} of none of "
+                "them; make it with model.parameters(), of this very model"
+            )
         self._loader = train if hasattr(train, "state_dict") and hasattr(train, "load_state_dict") else None
         self.stopped = None
         if resume:
@@ -212,7 +218,8 @@ class Trainer:
         self.model.train()
         earlier, start = sums["seconds"], time.perf_counter()
         fresh = 0
-        for x, *targets in train:
+        for batch in train:
+            x, targets = _parts(batch)
             self._step(x, targets, sums)
             fresh += len(targets[0])
             sums["seconds"] = earlier + time.perf_counter() - start
@@ -318,7 +325,8 @@ class Trainer:
     def _evaluate(self, data: Iterable[Any], look: Callable[[], None]) -> dict[str, float]:
         total, right, count, classes = 0.0, 0, 0, True
         with self._evaluating():
-            for x, *targets in data:
+            for batch in data:
+                x, targets = _parts(batch)
                 y = _target(targets)
                 output = self.model(x)
                 total += float(self.loss(output, y).item()) * len(targets[0])
@@ -443,10 +451,21 @@ class Trainer:
         tuning.restore(serialization.read_metadata(path), str(path))
 
 
+def _parts(batch: Any) -> tuple[Any, list[Any]]:
+    """The inputs of a batch, and its targets."""
+    if not isinstance(batch, (tuple, list)):
+        what = f"{type(batch).__name__} of shape {batch.shape}" if hasattr(batch, "shape") else type(batch).__name__
+        raise TypeError(
+            f"Trainer: expected batches (inputs, targets), got {what}; of whole arrays make them: DataLoader(TensorDataset(x, y), batch_size=64)"
+        )
+    if len(batch) < 2:
+        raise ValueError("Trainer: expected batches of inputs and targets, got inputs alone")
+    x, *targets = batch
+    return x, targets
+
+
 def _target(targets: list[Any]) -> Any:
     """The target of a batch (x, y); of (x, y1, y2, ...), for several tasks, a tuple."""
-    if not targets:
-        raise ValueError("Trainer: expected batches of inputs and targets, got inputs alone")
     return targets[0] if len(targets) == 1 else tuple(targets)
 
 
