@@ -16,10 +16,10 @@ of (v, u), each with the taps that hit it: no multiplication by inserted zeros.
 |---|---|---|
 | ref | NumPy in float64, tap by tap | the formula |
 | cy_direct | register tile over pixels of a row, reading the image in place (or a zero-padded band of it) | rows of the output fill the tile; large weights |
-| cy_dots | forward: every output a dot product along the depth, weights read once, as they lie | few pixels, large weights |
 | cy_grouped | a register holds one group or several | 2, 4, 8 or 16 channels per group, as many out as in |
 | cy_im2col | tiles over all pixels, gathered into panels while packing: never a whole im2col matrix | small images, many channels |
 | cy_lanes | images or pixels are the lanes | up to 16 channels; gradients of up to 4 |
+| cy_pixels | forward: pixels are the lanes, weights are read as they lie | few pixels, large weights |
 | cy_depthwise | channels are the lanes | groups = channels in = channels out |
 | cy_depthwise3x3 | the same in place, a tile of pixels by a register | 3 x 3, stride 1 or 2 |
 | cy_single | lanes are the channels on the other side, two pixels of few; memory in place | 1 channel in, 5 to 64 out |

@@ -29,7 +29,7 @@ from lamella.kernels._common.pool cimport parallel_for
 from lamella.kernels._common.simd cimport LM_MR, LM_NV, LM_VB, lanes, v_load, v_load_n, v_prefetch_write, v_store, v_store_n
 from lamella.kernels._common.tile cimport BIAS_COLUMN, Epilogue, plain, tile_ahead
 from lamella.kernels._common.types cimport i64, real
-from lamella.kernels.conv2d.gather cimport CHUNKS, PRIVATE, UNITS, Gather, aligned, ceil_div
+from lamella.kernels.conv2d.gather cimport CHUNKS, PRIVATE, UNITS, Gather, aligned, ceil_div, source
 from lamella.kernels.conv2d.panels cimport (
     Panels, add_pixels, channels_tile, fill_rows, pack_panels, run_backward_input, run_backward_weight, run_forward, scratch_of, sum_panels,
 )
@@ -50,15 +50,6 @@ cdef struct Im2col:
     i64 pitch               # elements from row to row of the block
     i64 parts               # backward_weight: tasks that share the ranges of a chunk
     bint contiguous         # the output grid is one run of pixels
-
-
-cdef inline const real *source(real t, Gather *v, i64 image, i64 r, i64 q, i64 tap, i64 group) noexcept nogil:
-    """The channels of the pixel that output (image, r, q) reads through a tap, or NULL outside."""
-    cdef i64 y = r * v.sy + v.ty[tap]
-    cdef i64 x = q * v.sx + v.tx[tap]
-    if y < 0 or y >= v.height or x < 0 or x >= v.width:
-        return NULL
-    return <const real *>v.src + ((image * v.height + y) * v.width + x) * v.channels + group * v.depth
 
 
 cdef void pack_rows(real t, Im2col *d, i64 pixel, i64 count, i64 group, i64 l0, i64 l1, real *ap) noexcept nogil:

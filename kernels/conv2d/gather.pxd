@@ -214,6 +214,15 @@ cdef inline const real *bring(real t, Gather *v, i64 image, i64 r0, i64 rows, i6
     return band
 
 
+cdef inline const real *source(real t, Gather *v, i64 image, i64 r, i64 q, i64 tap, i64 group) noexcept nogil:
+    """The channels of the pixel that output (image, r, q) reads through a tap, or NULL outside."""
+    cdef i64 y = r * v.sy + v.ty[tap]
+    cdef i64 x = q * v.sx + v.tx[tap]
+    if y < 0 or y >= v.height or x < 0 or x >= v.width:
+        return NULL
+    return <const real *>v.src + ((image * v.height + y) * v.width + x) * v.channels + group * v.depth
+
+
 cdef inline i64 slices_of(Gather *v, i64 width) noexcept nogil:
     return ceil_div(v.channels, width)
 

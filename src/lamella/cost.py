@@ -80,21 +80,22 @@ def conv2d_direct(pass_: str, p: Conv2dProblem, isa: str) -> float:
 
 
 def few_pixels(p: Conv2dProblem) -> bool:
-    """Whether the im2col matrix is no larger than the weights."""
-    return p.mb * p.oh * p.ow <= p.oc // p.groups
+    """Fewer than twice as many as a group has channels, of which there is at least a strip; and their im2col matrix is no larger than all arrays."""
+    pixels, channels = p.mb * p.oh * p.ow, p.oc // p.groups
+    filters = p.ic * p.kh * p.kw
+    arrays = p.mb * (p.ic * p.ih * p.iw + p.oc * p.oh * p.ow) + channels * filters
+    return channels >= 16 and pixels <= 2 * channels and pixels * filters <= arrays
 
 
-def conv2d_dots(pass_: str, p: Conv2dProblem, isa: str) -> float:
-    """Lanes are always full. The sums of a tile's lanes come once per range of the depth; every weight is copied, every value of A gathered."""
+def conv2d_pixels(pass_: str, p: Conv2dProblem, isa: str) -> float:
+    """Weights cost nothing but their way from memory; every value of A is transposed, and every register of sums."""
     mr, nv, width = TILES[isa]
-    lanes = width // p.dtype.itemsize
+    rows, lanes = mr // 2 + 1, width // p.dtype.itemsize
     depth, channels, pixels = p.ic // p.groups * p.kh * p.kw, p.oc // p.groups, p.mb * p.oh * p.ow
-    steps = -(-depth // lanes)
-    ranges = -(-steps // (28 * 1024 // (mr * width)))
-    tiles = -(-channels // mr)
-    height = -(-channels // tiles)
-    products = tiles * -(-pixels // nv) * (steps * tile_cycles(height, nv) + ranges * 60)
-    return p.groups * (products + 2 * channels * steps + pixels * depth * (0.7 if p.kh * p.kw > 1 else 0.1))
+    alone = pixels % lanes if 2 * (pixels % lanes) < lanes else 0
+    registers = -(-(pixels - alone) // lanes)
+    each = 1.04 * depth * (registers * tile_cycles(rows, 3) / 3 + -(-alone // 2) * tile_cycles(rows, 2) / lanes) + 130 * (registers + alone)
+    return p.groups * (2 * -(-channels // (2 * rows)) * each + 0.3 * pixels * depth)
 
 
 def fills_lanes(p: Conv2dProblem, isa: str, most: int = 16) -> bool:
