@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import math
 import os
 import re
 import statistics
@@ -156,13 +157,9 @@ def draw(rows: Sequence[dict[str, Any]], limit: dict[str, float], title: str, pa
     axes.set(xscale="log", yscale="log", title=title)
     axes.plot([low, ridge, max(high, ridge)], [low * limit["bandwidth"] / 1e9, peak, peak], color="#222222", lw=1.6)
     axes.text(high, peak * 1.08, f"FMA peak {peak:.0f} GF/s", ha="right", va="bottom", fontsize=9)
-    axes.text(
-        low * 1.1,
-        low * 1.1 * limit["bandwidth"] / 1e9 * 1.25,
-        f"copy bandwidth {limit['bandwidth'] / 1e9:.0f} GB/s",
-        fontsize=9,
-        va="bottom",
-    )
+    if low < ridge:
+        slope, middle = limit["bandwidth"] / 1e9, math.sqrt(low * ridge)
+        axes.text(middle, middle * slope * 1.1, f"copy bandwidth {slope:.0f} GB/s ", ha="right", va="bottom", fontsize=9)
     for colour, suite in zip(itertools.cycle(COLOURS), dict.fromkeys(suite for suite, *_ in points)):
         x, y = zip(*((x, y) for name, x, y in points if name == suite))
         axes.scatter(x, y, s=26, color=colour, label=suite, alpha=0.85, linewidths=0)
