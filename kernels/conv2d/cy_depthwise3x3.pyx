@@ -42,7 +42,7 @@ cdef enum:
     BLOCK = 16              # registers of channels of such a task, at most
     UNIT = 128 * 1024       # bytes of both images of a band: inside L2
     COLUMNS = 64            # that are summed at once, rows of them, before the next register
-    FEW = 12                # the same in images that no cache holds: read in the order in which they lie there
+    FEW = 8                 # of x, the same in images that no cache holds: read in the order in which they lie there
     UNITS = 16              # tasks of the other passes, wanted at least
     BAND = 192 * 1024       # bytes of source per task
     NEAR = 32 * 1024        # bytes of source rows, those to come too, that stay in L1
@@ -350,7 +350,7 @@ cdef void chunk_task(real t, Depthwise *d, i64 task, i64 slot) noexcept nogil:
             high = min(r1, r0 + max(<i64>1, COLUMNS // v.columns))
             q0 = 0
             while q0 < v.columns:
-                q1 = min(v.columns, q0 + (FEW if d.far else v.columns))
+                q1 = min(v.columns, q0 + (FEW // d.stride if d.far else v.columns))
                 for j in range(first, last):
                     sums = <real *>d.private_ + (chunk * d.registers + j) * 10 * lanes(t)
                     n = min(<i64>lanes(t), d.channels - j * lanes(t))

@@ -4,13 +4,14 @@
     dw[c, t] = sum over n, r, q of  x[n, r*s + ty[t], q*s + tx[t], c] * g[n, r, q, c]
 
 Shapes   images (mb, c, h, w) in channels-last memory, weights (c, 1, 3, 3)
-Packed   wp[t][c]: the weights of a tap side by side, as the channels of a pixel are
+Packed   wp[register of channels][t][lanes]
 Tile     forward, backward_input: 2 rows x 4 columns of pixels x 1 register of channels (stride 1), every pixel loaded once for all its taps;
          at stride 2, one row; backward_input there has four gathers with 1, 2, 2 and 4 taps
          backward_weight: 9 taps x 1 register of channels, summed over columns, 4 at a time
 Loops    tasks: image, band of rows; all gathers of a band, so that g is read once from memory; results of 4 MB and more are stored past the caches
-         rows, columns of the tile, registers of channels: channels innermost, because they are what lies side by side in memory
-         backward_weight: tasks are chunks of rows with a private dw each, added in order afterwards; columns, registers of channels
+         blocks of channels whose rows stay in L1 (one block, if few would), rows, columns of the tile, registers of channels: channels
+         innermost, because they are what lies side by side in memory
+         backward_weight: tasks are chunks of rows with a private dw each, added in order afterwards; blocks, rows, columns, registers of channels
 Edges    rows above and below the image are a line of zeros, and so are the pixels of a tile beside the image. A last register of channels
          that is partial, and columns at the edges where that saves a tile, are computed pixel by pixel with the taps there are.
 Cost     2 * 9 * mb * c * oh * ow flops; reads and writes every value once: bound by memory for images that do not fit the cache
@@ -20,7 +21,7 @@ Gains    over nb_depthwise, which loads a pixel for every tap
 from functools import cache, lru_cache
 
 import numpy as np
-from lamella.kernels._common.nb import Argument, Stage, array_i64, compiled, doubles, floats_of, inline, ints, program, task
+from lamella.kernels._common.nb import Argument, Stage, array_i64, compiled, doubles, floats_of, inline, ints, program, stack, task
 from lamella.kernels._common.nb_simd import VECTOR_BYTES, declare, fma, load, prefetch, simd, store
 from lamella.kernels.conv2d.nb_depthwise import sum_task
 from llvmlite import ir
@@ -36,12 +37,15 @@ from lamella.kernels.conv2d._nb_gather import (
 
 UNITS = 16  # tasks wanted at least
 BAND = 192 * 1024  # bytes of source per task
+NEAR = 32 * 1024  # bytes of source rows, those to come too, that stay in L1
+LEAST = 4  # registers of channels in them at least
 STREAM_FROM = 4 << 20  # bytes of results from which on they go past the caches
 FAR_FROM = 16 << 20  # bytes of images from which on they are fetched ahead: the caches do not hold them
 WIDE = 4 if VECTOR_BYTES == 64 else 2  # columns of a tile
+COLUMNS_OF_ROW = 9  # of the source, in a table of addresses
 
 # words of the context, beside those of the Gather (of the first part)
-BAND_ROWS, BANDS, ALL_ROWS, STREAM, FAR, ZEROS, ZEROS_BYTES, COUNT, PART = range(OWN, OWN + 9)
+BAND_ROWS, BANDS, ALL_ROWS, STREAM, FAR, ZEROS, ZEROS_BYTES, COUNT, BLOCK, PART = range(OWN, OWN + 10)
 # words of each part, a gather, from PART on: addresses of the function for one row and for two
 (
     RUN, RUN_TWO, P_ROWS, P_COLUMNS, DST_FIRST, Y_LOW, X_LOW, FIRST, BEHIND, P_TAPS, P_TW, P_WP, FIELDS,
@@ -63,27 +67,29 @@ def _steps(b, step, count):
     return [b.mul(step, _i64(i)) for i in range(count)]
 
 
-def _within(b, low, u, high, there, otherwise):
-    """There if low <= u < high."""
-    inside = b.and_(b.icmp_signed("<=", low, _i64(u)), b.icmp_signed(">", high, _i64(u)))
-    return b.select(inside, there, otherwise)
+def _entry(b, table, offset, number):
+    """An address in a table, plus an offset."""
+    return b.add(b.load(b.inttoptr(b.add(table, _i64(8 * number)), _I64.as_pointer())), offset)
 
 
 def _emit_tile(b, dtype, rows, kh, kw, s, edge, arguments):
-    x, (pixel, line, wp, bias, floor, c, row, column, stream, zeros, low, high) = arguments[:4], arguments[4:]
+    x, (pixel, line, wp, bias, floor, c, row, column, stream, far, table, offset) = arguments[:4], arguments[4:]
     vector, lines, across = _vector(dtype), kh + (rows - 1) * s, (WIDE - 1) * s + kw
-    pixels = _steps(b, pixel, max(kh * kw, WIDE * s))
-    w = [load(b, b.add(wp, pixels[t]), vector) for t in range(kh * kw)]
+    pixels = _steps(b, pixel, WIDE * s)
+    w = [load(b, b.add(wp, _i64(t * VECTOR_BYTES)), vector) for t in range(kh * kw)]
     start = load(b, bias, vector)
     sums = [start] * (rows * WIDE)
-    for i in range(rows * s):  # what the next rows read first
+    fetch, fetched = (b.append_basic_block(name) for name in ("fetch", "fetched"))
+    b.cbranch(b.icmp_signed("!=", far, _i64(0)), fetch, fetched)
+    b.position_at_end(fetch)  # what the next rows read first
+    for i in range(rows * s):
         ahead = b.add(x[lines - 1], b.mul(line, _i64(i + 1)))
         for u in range(WIDE * s):
             prefetch(b, b.add(ahead, pixels[u]))
+    b.branch(fetched)
+    b.position_at_end(fetched)
     for i in range(lines):
-        at = [b.add(x[i], b.mul(pixel, _i64(u))) for u in range(across)]
-        if edge:
-            at = [_within(b, low, u, high, there, zeros) for u, there in enumerate(at)]
+        at = [_entry(b, table, offset, i * COLUMNS_OF_ROW + u) if edge else b.add(x[i], b.mul(pixel, _i64(u))) for u in range(across)]
         values = [load(b, there, vector) for there in at]
         for r in range(rows):
             if 0 <= i - r * s < kh:
@@ -111,10 +117,10 @@ def _emit_tile(b, dtype, rows, kh, kw, s, edge, arguments):
 
 @cache
 def tile(dtype, rows, kh, kw, s, edge):
-    """rows x WIDE pixels of one register of channels; source row i begins at x<i>. Of an edge, columns before low and from high on are zeros."""
+    """rows x WIDE pixels of one register of channels; source row i begins at x<i>; at an edge, its columns are where a table says, plus an offset."""
 
     @intrinsic
-    def f(typingctx, x0, x1, x2, x3, pixel, line, wp, bias, floor, c, row, column, stream, zeros, low, high):
+    def f(typingctx, x0, x1, x2, x3, pixel, line, wp, bias, floor, c, row, column, stream, far, table, offset):
         def codegen(context, builder, signature, arguments):
             _emit_tile(builder, dtype, rows, kh, kw, s, edge, arguments)
             return context.get_dummy_value()
@@ -125,7 +131,7 @@ def tile(dtype, rows, kh, kw, s, edge):
 
 
 def _emit_gradients(b, dtype, s, edge, arguments):
-    x, (g, pixel, line, g_line, sums, count, far, zeros, low, high, g_high) = arguments[:3], arguments[3:]
+    x, (g, pixel, line, g_line, sums, count, far, table, at_table) = arguments[:3], arguments[3:]
     vector = _vector(dtype)
     pixels = _steps(b, pixel, max(9, WIDE * s + 3))
     places = [b.add(sums, pixels[t]) for t in range(9)]
@@ -152,13 +158,12 @@ def _emit_gradients(b, dtype, s, edge, arguments):
     b.branch(fetched)
     b.position_at_end(fetched)
     if edge:
-        g_at = [_within(b, _i64(0), q, g_high, at, zeros) for q, at in enumerate(g_at)]
+        g_at = [_entry(b, table, at_table, 3 * COLUMNS_OF_ROW + q) for q in range(WIDE)]
     gs = [load(b, at, vector) for at in g_at]
     summed = list(inner)
     for i in range(3):
-        at = [b.add(b.add(x[i], offset), pixels[u]) for u in range((WIDE - 1) * s + 3)]
-        if edge:
-            at = [_within(b, low, u, high, there, zeros) for u, there in enumerate(at)]
+        across = range((WIDE - 1) * s + 3)
+        at = [_entry(b, table, at_table, i * COLUMNS_OF_ROW + u) if edge else b.add(b.add(x[i], offset), pixels[u]) for u in across]
         values = [load(b, there, vector) for there in at]
         for q in range(WIDE):
             for j in range(3):
@@ -174,21 +179,21 @@ def _emit_gradients(b, dtype, s, edge, arguments):
 
 @cache
 def gradients(dtype, s, edge):
-    """sums += x * g over `count` times WIDE columns, all nine taps of one register of channels. Of an edge, x and g outside are zeros."""
+    """sums += x * g over `count` times WIDE columns, all nine taps of one register of channels; at an edge, the columns of x and g are where a table says, plus an offset."""
 
     @intrinsic
-    def f(typingctx, x0, x1, x2, g, pixel, line, g_line, sums, count, far, zeros, low, high, g_high):
+    def f(typingctx, x0, x1, x2, g, pixel, line, g_line, sums, count, far, table, offset):
         def codegen(context, builder, signature, arguments):
             _emit_gradients(builder, dtype, s, edge, arguments)
             return context.get_dummy_value()
 
-        return types.void(*[types.int64] * 14), codegen
+        return types.void(*[types.int64] * 12), codegen
 
     return f
 
 
 @intrinsic
-def call_run(typingctx, at, ctx, part, image, r):
+def call_run(typingctx, at, ctx, part, image, r, c0, c1):
     """Call the `rows_run` at an address."""
 
     def codegen(context, builder, signature, arguments):
@@ -196,7 +201,7 @@ def call_run(typingctx, at, ctx, part, image, r):
         builder.call(builder.inttoptr(arguments[0], kind.as_pointer()), arguments[1:])
         return context.get_dummy_value()
 
-    return types.void(types.int64, types.voidptr, types.int64, types.int64, types.int64), codegen
+    return types.void(types.int64, types.voidptr, *[types.int64] * 5), codegen
 
 
 @intrinsic
@@ -227,14 +232,32 @@ def source_row(dtype):
 
 
 @cache
+def columns_table(dtype):
+    item, source = dtype.itemsize, source_row(dtype)
+
+    @inline
+    def fill(c, at, image, y, lines, first, across, x_low):
+        """at[9 * i ..]: where `across` columns of the source from `first` on lie in its rows from y on; those outside are zeros."""
+        pixel, width, zeros = c[CHANNELS] * item, c[WIDTH], c[ZEROS]
+        for i in range(lines):
+            row = source(c, image, y + i, x_low) + first * pixel
+            for u in range(across):
+                at[i * COLUMNS_OF_ROW + u] = row + u * pixel if 0 <= first + u + x_low < width else zeros
+
+    return fill
+
+
+@cache
 def rows_run(dtype, rows, kh, kw, s):
-    """The function that computes `rows` rows of a part from row r on, with its `.address`."""
+    """The function that computes `rows` rows of a part from row r on, channels c0 to c1, with its `.address`."""
     v, item, source = simd(dtype), dtype.itemsize, source_row(dtype)
     lanes = v.lanes
     inside, at_edge = tile(dtype, rows, kh, kw, s, False), tile(dtype, rows, kh, kw, s, True)
-    activate = activating(dtype)
+    activate, fill = activating(dtype), columns_table(dtype)
+    lines, across = kh + (rows - 1) * s, (WIDE - 1) * s + kw
+    table_of = stack(8 * 4 * COLUMNS_OF_ROW)
 
-    def run(ctx, k, image, r):
+    def run(ctx, k, image, r, c0, c1):
         c, slope = ints(ctx), doubles(ctx)[SLOPE]
         channels, width, columns, first, behind = c[CHANNELS], c[WIDTH], c[k + P_COLUMNS], c[k + FIRST], c[k + BEHIND]
         y, x_low, zeros = r * s + c[k + Y_LOW], c[k + X_LOW], c[ZEROS]
@@ -248,54 +271,59 @@ def rows_run(dtype, rows, kh, kw, s):
         dst = c[DST] + (c[k + DST_FIRST] + image * c[DST_IMAGE]) * item + r * by_row
         wp = c[WP] + c[k + P_WP]
         stream = c[STREAM] if c[DST] % VECTOR_BYTES == 0 else 0
+        far = c[FAR] if c[COUNT] == 1 else 1
         floor = zeros if c[ACT] == 1 else zeros + c[ZEROS_BYTES] - VECTOR_BYTES
+        table = table_of()
+        entries = array_i64(table)
         begin, end = 0, columns
         if (behind - first + WIDE - 1) // WIDE < (columns + WIDE - 1) // WIDE:  # tiles fit between the edges: those pixel by pixel
             begin, end = first, behind
         tiled = end - begin >= WIDE
         q = begin
-        whole = channels // lanes * lanes
+        whole = c0 + (c1 - c0) // lanes * lanes
         while tiled and q < end:
             start = min(q, end - WIDE)  # the last tile computes some columns twice
-            low = -start * s - x_low
             at, to = start * s * pixel, dst + start * by_column
-            for i in range(0, whole * item, VECTOR_BYTES):
+            edge = start < first or start + WIDE > behind
+            if edge:
+                fill(c, entries, image, y, lines, start * s, across, x_low)
+            for i in range(c0 * item, whole * item, VECTOR_BYTES):
                 bias = zeros if c[BIAS] == 0 else c[BIAS] + i
-                if first <= start and start + WIDE <= behind:
+                if not edge:
                     inside(
-                        x0 + at + i, x1 + at + i, x2 + at + i, x3 + at + i, pixel, width * pixel, wp + i, bias, floor, to + i, by_row, by_column,
-                        stream, zeros, 0, 0,
+                        x0 + at + i, x1 + at + i, x2 + at + i, x3 + at + i, pixel, width * pixel, wp + i * kh * kw, bias, floor, to + i, by_row, by_column,
+                        stream, far, 0, 0,
                     )  # fmt: skip
                 else:
                     at_edge(
-                        x0 + at + i, x1 + at + i, x2 + at + i, x3 + at + i, pixel, width * pixel, wp + i, bias, floor, to + i, by_row, by_column,
-                        stream, zeros, low, width + low,
+                        x0 + at + i, x1 + at + i, x2 + at + i, x3 + at + i, pixel, width * pixel, wp + i * kh * kw, bias, floor, to + i, by_row, by_column,
+                        stream, far, table, i,
                     )  # fmt: skip
             q = start + WIDE
         for column in range(columns):
             covered = tiled and begin <= column < end
             low = -column * s - x_low
-            for i in range(whole if covered else 0, channels, lanes):
-                n = min(lanes, channels - i)
+            for i in range(whole if covered else c0, c1, lanes):
+                n = min(lanes, c1 - i)
                 for h in range(rows):
                     a = v.load_n(c[BIAS] + i * item, n) if c[BIAS] != 0 else v.zero()
                     for t in range(kh):
                         there = source(c, image, y + h * s + t, x_low) + column * s * pixel + i * item
                         for j in range(max(low, 0), min(kw, width + low)):
-                            a = v.fma(v.load_n(there + j * pixel, n), v.load_n(wp + (t * kw + j) * pixel + i * item, n), a)
+                            a = v.fma(v.load_n(there + j * pixel, n), v.load_n(wp + i * kh * kw * item + (t * kw + j) * VECTOR_BYTES, n), a)
                     v.store_n(dst + h * by_row + column * by_column + i * item, n, a)
         if c[ACT] != 0:
             for h in range(rows):
                 for column in range(columns):
-                    activate(c[ACT], slope, dst + h * by_row + column * by_column, channels)
+                    activate(c[ACT], slope, dst + h * by_row + column * by_column + c0 * item, c1 - c0)
 
-    return compiled(run, types.void(types.voidptr, types.int64, types.int64, types.int64))
+    return compiled(run, types.void(types.voidptr, *[types.int64] * 5))
 
 
 @cache
 def prepare_task(dtype):
     """The line of zeros, behind it a register of -inf, and the packed weights of all parts."""
-    array, item = floats_of(dtype), dtype.itemsize
+    array, item, lanes = floats_of(dtype), dtype.itemsize, VECTOR_BYTES // dtype.itemsize
     zero, lowest = dtype.type(0), dtype.type(-np.inf)
 
     @task
@@ -310,9 +338,10 @@ def prepare_task(dtype):
         for part in range(c[COUNT]):
             k = PART + part * FIELDS
             wp, tw = array(c[WP] + c[k + P_WP]), array_i64(c[k + P_TW])
-            for t in range(c[k + P_TAPS]):
-                for i in range(channels):
-                    wp[t * channels + i] = w[i * 9 + tw[t]]
+            taps = c[k + P_TAPS]
+            for i in range(channels):
+                for t in range(taps):
+                    wp[(i // lanes * taps + t) * lanes + i % lanes] = w[i * 9 + tw[t]]
 
     return prepare
 
@@ -321,15 +350,17 @@ def prepare_task(dtype):
 def band(ctx, task, slot):
     """A band of rows of an image."""
     c = ints(ctx)
-    image, r = task // c[BANDS], task % c[BANDS] * c[BAND_ROWS]
-    behind = min(c[ALL_ROWS], r + c[BAND_ROWS])
-    while r < behind:
-        rows = 2 if c[PART + RUN_TWO] != 0 and r + 1 < behind else 1
-        for part in range(c[COUNT]):
-            k = PART + part * FIELDS
-            if r < c[k + P_ROWS]:
-                call_run(c[k + RUN_TWO] if rows == 2 else c[k + RUN], ctx, k, image, r)
-        r += rows
+    image, first = task // c[BANDS], task % c[BANDS] * c[BAND_ROWS]
+    behind = min(c[ALL_ROWS], first + c[BAND_ROWS])
+    for c0 in range(0, c[CHANNELS], c[BLOCK]):
+        c1, r = min(c[CHANNELS], c0 + c[BLOCK]), first
+        while r < behind:
+            rows = 2 if c[PART + RUN_TWO] != 0 and r + 1 < behind else 1
+            for part in range(c[COUNT]):
+                k = PART + part * FIELDS
+                if r < c[k + P_ROWS]:
+                    call_run(c[k + RUN_TWO] if rows == 2 else c[k + RUN], ctx, k, image, r, c0, c1)
+            r += rows
     if c[STREAM] != 0:
         fence()
 
@@ -340,6 +371,7 @@ def chunk_task(dtype, s):
     v, array, item, source = simd(dtype), floats_of(dtype), dtype.itemsize, source_row(dtype)
     lanes, zero = v.lanes, dtype.type(0)
     inside, at_edge = gradients(dtype, s, False), gradients(dtype, s, True)
+    fill, across, table_of = columns_table(dtype), (WIDE - 1) * s + 3, stack(8 * (3 * COLUMNS_OF_ROW + WIDE))
 
     @task
     def chunk(ctx, task, slot):
@@ -348,51 +380,56 @@ def chunk_task(dtype, s):
         y_low, x_low, first, behind = c[PART + Y_LOW], c[PART + X_LOW], c[PART + FIRST], c[PART + BEHIND]
         pixel, g_line = channels * item, c[DST_ROW] * item
         line = width * pixel
-        whole = channels // lanes * lanes
+        most = 2 // s if far != 0 else columns
         sums = c[PRIVATES] + task * 10 * pixel
-        own = array(sums)
+        own, table = array(sums), table_of()
+        entries = array_i64(table)
         for i in range(10 * channels):
             own[i] = zero
-        for row in range(task * c[MB] * rows // c[PARTS], (task + 1) * c[MB] * rows // c[PARTS]):
-            image, y = row // rows, row % rows * s + y_low
-            x0, x1, x2 = source(c, image, y, x_low), source(c, image, y + 1, x_low), source(c, image, y + 2, x_low)
-            g = c[DST] + row * g_line
-            q = 0
-            while q < columns:
-                at, to = q * s * pixel, g + q * pixel
-                count = min(2, (behind - q) // WIDE) if q >= first else 0
-                if count > 0:
-                    for i in range(0, whole * item, VECTOR_BYTES):
-                        inside(
-                            x0 + at + i, x1 + at + i, x2 + at + i, to + i, pixel, line, g_line, sums + i, count, far, zeros, 0, 0, 0
-                        )  # fmt: skip
-                else:
-                    count = 1
-                    low = -q * s - x_low
-                    for i in range(0, whole * item, VECTOR_BYTES):
-                        at_edge(
-                            x0 + at + i, x1 + at + i, x2 + at + i, to + i, pixel, line, g_line, sums + i, 1, far, zeros, low, width + low,
-                            columns - q,
-                        )  # fmt: skip
-                q += count * WIDE
-            for i in range(whole, channels, lanes):
-                n = channels - i
-                for column in range(columns):
-                    low = -column * s - x_low
-                    gv = v.load_n(g + column * pixel + i * item, n)
-                    for t in range(3):
-                        there = source(c, image, y + t, x_low) + column * s * pixel + i * item
-                        for j in range(max(low, 0), min(3, width + low)):
-                            to = sums + (t * 3 + j) * pixel + i * item
-                            v.store_n(to, n, v.fma(v.load_n(there + j * pixel, n), gv, v.load_n(to, n)))
-            if c[DB] != 0:
-                for i in range(0, channels, lanes):
-                    n = min(lanes, channels - i)
-                    to = sums + 9 * pixel + i * item
-                    a = v.load_n(to, n)
+        for c0 in range(0, channels, c[BLOCK]):
+            c1 = min(channels, c0 + c[BLOCK])
+            whole = c0 + (c1 - c0) // lanes * lanes
+            for row in range(task * c[MB] * rows // c[PARTS], (task + 1) * c[MB] * rows // c[PARTS]):
+                image, y = row // rows, row % rows * s + y_low
+                x0, x1, x2 = source(c, image, y, x_low), source(c, image, y + 1, x_low), source(c, image, y + 2, x_low)
+                g = c[DST] + row * g_line
+                q = 0
+                while q < columns:
+                    at, to = q * s * pixel, g + q * pixel
+                    count = min(most, (behind - q) // WIDE) if q >= first else 0
+                    if count > 0:
+                        for i in range(c0 * item, whole * item, VECTOR_BYTES):
+                            inside(
+                                x0 + at + i, x1 + at + i, x2 + at + i, to + i, pixel, line, g_line, sums + i, count, far, 0, 0
+                            )  # fmt: skip
+                    else:
+                        count = 1
+                        fill(c, entries, image, y, 3, q * s, across, x_low)
+                        for u in range(WIDE):
+                            entries[3 * COLUMNS_OF_ROW + u] = to + u * pixel if q + u < columns else zeros
+                        for i in range(c0 * item, whole * item, VECTOR_BYTES):
+                            at_edge(
+                                x0 + at + i, x1 + at + i, x2 + at + i, to + i, pixel, line, g_line, sums + i, 1, far, table, i
+                            )  # fmt: skip
+                    q += count * WIDE
+                for i in range(whole, c1, lanes):
+                    n = c1 - i
                     for column in range(columns):
-                        a = a + v.load_n(g + column * pixel + i * item, n)
-                    v.store_n(to, n, a)
+                        low = -column * s - x_low
+                        gv = v.load_n(g + column * pixel + i * item, n)
+                        for t in range(3):
+                            there = source(c, image, y + t, x_low) + column * s * pixel + i * item
+                            for j in range(max(low, 0), min(3, width + low)):
+                                to = sums + (t * 3 + j) * pixel + i * item
+                                v.store_n(to, n, v.fma(v.load_n(there + j * pixel, n), gv, v.load_n(to, n)))
+                if c[DB] != 0:
+                    for i in range(c0, c1, lanes):
+                        n = min(lanes, c1 - i)
+                        to = sums + 9 * pixel + i * item
+                        a = v.load_n(to, n)
+                        for column in range(columns):
+                            a = a + v.load_n(g + column * pixel + i * item, n)
+                        v.store_n(to, n, a)
 
     return chunk
 
@@ -420,16 +457,20 @@ def programs(pass_, p):
         return 0, None, []
     v = gathers[0]
     rows = max(part.rows for part in gathers)
-    band_rows = max(2, min(BAND // max(v.sy * v.width * v.channels * v.item, 1), ceil_div(rows * v.mb, UNITS)) // 2 * 2)
     image = p.mb * v.channels * v.item
+    far = image * (p.ih * p.iw + p.oh * p.ow) >= FAR_FROM
+    near, registers = NEAR // ((3 + 2 * p.sh) * v.width * VECTOR_BYTES + 1), ceil_div(v.channels * v.item, VECTOR_BYTES)
+    blocks = ceil_div(registers, near) if near >= LEAST and not (weight and far) else 1
+    band_bytes = v.sy * v.width * v.channels * v.item
+    band_rows = max(2, min(BAND // max(band_bytes, 1) if blocks == 1 else rows, ceil_div(rows * v.mb, UNITS)) // 2 * 2)
     zeros = aligned(v.width * v.channels * v.item + 2 * VECTOR_BYTES)
-    packed = aligned(9 * v.channels * v.item)
+    packed = aligned(9 * ceil_div(v.channels * v.item, VECTOR_BYTES) * VECTOR_BYTES)
     words = [0] * PART
     for index, word in {
         MB: v.mb, HEIGHT: v.height, WIDTH: v.width, CHANNELS: v.channels, ROWS: v.rows, COLUMNS: v.columns, SX: v.sx,
         DST_IMAGE: v.dst_image, DST_ROW: v.dst_row, DST_COLUMN: v.dst_column, TAPS: v.taps, TW: address(v.tables[2]), ACT: v.act,
         SLOPE: float(v.slope), PARTS: max(1, min(CHUNKS, v.mb * v.rows)), BAND_ROWS: band_rows, BANDS: ceil_div(rows, band_rows), ALL_ROWS: rows,
-        FAR: image * (p.ih * p.iw + p.oh * p.ow) >= FAR_FROM, ZEROS_BYTES: zeros, COUNT: 0 if weight else len(gathers),
+        FAR: far, BLOCK: ceil_div(registers, blocks) * VECTOR_BYTES // v.item, ZEROS_BYTES: zeros, COUNT: 0 if weight else len(gathers),
         STREAM: v.act == 0 and image * (p.ih * p.iw if backward else p.oh * p.ow) >= STREAM_FROM and v.channels * v.item % VECTOR_BYTES == 0,
     }.items():  # fmt: skip
         words[index] = word
