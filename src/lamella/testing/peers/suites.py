@@ -260,10 +260,16 @@ def denormal() -> Cases:
         "conv 64@56 b8 backward_input weights": (of.conv(8, 64, 56, 64, 3, pass_="backward_input"), 1),
         "conv 64@56 b8 backward_weight input": (of.conv(8, 64, 56, 64, 3, pass_="backward_weight"), 0),
         "conv 1x1 256-64@56 b8 input": (of.conv(8, 256, 56, 64, 1), 0),
+        "conv 5x5 1-6@28 b64 weights": (of.conv(64, 1, 28, 6, 5), 1),
+        "depthwise 64@28 b8 weights": (of.conv(8, 64, 28, 64, 3, groups=64), 1),
         "gemm 512 input": (of.gemm(512, 512, 512), 0),
         "relu 2M": (activation()["relu 2M forward"], 0),
         "tanh 2M": (activation()["tanh 2M forward"], 0),
+        "gelu 2M both": (activation()["gelu 2M both"], 0),
+        "softmax 256x1000": (softmax_loss()["softmax 256x1000 forward"], 0),
+        "cross entropy 256x1000 both": (softmax_loss()["cross entropy 256x1000 both"], 0),
         "batch norm b8 64@56": (of.batch_norm(IMAGES["b8 64@56"], "forward"), 0),
+        "batch norm b8 64@56 backward": (of.batch_norm(IMAGES["b8 64@56"], "backward"), 0),
         "max pool 3x3/2 b8 64@112": (pool()["max 3x3/2 b8 64@112 forward"], 0),
     }
     return {name: replace(case, scales={which: DENORMAL}) for name, (case, which) in tiny.items()}
