@@ -7,7 +7,7 @@ Shapes   images (mb, c, h, w) in channels-last memory, weights (oc, ic / groups,
 Packed   wp (panels.pxd), once per call; ap[pixel][range of l], a block of pixels and a range at a time, per thread. Its rows are an odd number of cache
          lines apart, so that neighbouring pixels never compete for the same lines of L1.
 Tile     mr pixels x nr output channels, depth the values of the range; pixels of a tile may lie in several rows and images
-         backward_weight: mr of l x nr output channels, depth the pixels of the block
+         backward_weight: mr of l x nr output channels, depth the pixels of the block; in place: mr output channels x nr values of a row of dw
 
 Loops    tasks: blocks of pixels x blocks of panels
          groups, ranges of l             the packed block stays in L2; sums of later ranges are added in dst
@@ -15,6 +15,8 @@ Loops    tasks: blocks of pixels x blocks of panels
          tiles of mr pixels
          backward_weight: tasks are chunks of pixels x parts of the ranges x blocks of panels; blocks of pixels, ranges, panels, tiles. As many ranges
          as possible share the tasks before pixels do: a private dw per chunk costs memory and a sum at the end.
+         Large weights over few pixels: dw itself takes the time, and is written in place. Tasks are parts of it (rows by columns); A is packed in the
+         order of a row of dw, tap after tap of a channel, and g is copied, whose pixels may compete for the same lines of L1.
 Edges    tiles have exactly the rows they need; they go through a buffer where the output grid is not contiguous.
 Cost     2 * mb * oc * oh * ow * ic / groups * kh * kw flops, and one copy of every value of A per group and block of panels
 Gains    over cy_direct where output rows are short (its tiles end with the row) and for the weight gradients of many channels, whose
@@ -27,9 +29,9 @@ from libc.string cimport memcpy, memset
 
 from lamella.kernels._common.pool cimport parallel_for
 from lamella.kernels._common.simd cimport LM_MR, LM_NV, LM_VB, lanes, v_load, v_load_n, v_prefetch_write, v_store, v_store_n
-from lamella.kernels._common.tile cimport BIAS_COLUMN, Epilogue, plain, tile_ahead
+from lamella.kernels._common.tile cimport BIAS_COLUMN, Epilogue, plain, tile_ahead, tile_run
 from lamella.kernels._common.types cimport i64, real
-from lamella.kernels.conv2d.gather cimport CHUNKS, PRIVATE, UNITS, Gather, aligned, ceil_div, source
+from lamella.kernels.conv2d.gather cimport CHUNKS, PRIVATE, UNITS, Gather, aligned, ceil_div, odd_lines, source
 from lamella.kernels.conv2d.panels cimport (
     Panels, add_pixels, channels_tile, fill_rows, pack_panels, run_backward_input, run_backward_weight, run_forward, scratch_of, sum_panels,
 )
@@ -40,6 +42,9 @@ cdef enum:
     BLOCK = 320 * 1024      # bytes of a packed block: with a panel of weights, inside L2
     RANGE = 768             # values of l in a block of the forward pass at most
     PIXELS = 512            # pixels in a block of backward_weight at most
+    FEW = 256               # pixels at most of a dw that is written in place
+    LARGE = 65536           # its values at least
+    MAX_TAPS = 64
 
 
 cdef struct Im2col:
@@ -49,6 +54,8 @@ cdef struct Im2col:
     i64 ranges, span        # values of l packed at a time
     i64 pitch               # elements from row to row of the block
     i64 parts               # backward_weight: tasks that share the ranges of a chunk
+    i64 channels            # output channels of a part of dw that is written in place
+    i64 g_pitch             # elements from pixel to pixel of what is copied of g
     bint contiguous         # the output grid is one run of pixels
 
 
@@ -218,6 +225,65 @@ cdef void chunk_task(real t, Im2col *d, i64 task, i64 slot) noexcept nogil:
         pixel += count
 
 
+cdef void pack_columns(real t, Im2col *d, i64 l0, i64 l1, real *xp) noexcept nogil:
+    """The values of A that meet columns l0 to l1 of dw, a row for each pixel."""
+    cdef Gather *v = &d.d.v
+    cdef const real *from_[MAX_TAPS]
+    cdef const real *src
+    cdef i64 pixel, l, tap, channel
+    cdef real *dst
+    if v.taps == 1:
+        pack_rows(t, d, 0, d.pixels, 0, l0, l1, xp)
+        return
+    for pixel in range(d.pixels):
+        for tap in range(v.taps):
+            from_[tap] = source(t, v, pixel // (v.rows * v.columns), pixel // v.columns % v.rows, pixel % v.columns, tap, 0)
+        dst = xp + pixel * d.pitch
+        channel = l0 // v.taps
+        tap = l0 % v.taps
+        for l in range(l1 - l0):
+            src = from_[tap]
+            dst[l] = src[channel] if src != NULL else 0
+            tap += 1
+            if tap == v.taps:
+                tap = 0
+                channel += 1
+
+
+cdef void part_task(real t, Im2col *d, i64 task, i64 slot) noexcept nogil:
+    """A part of dw, in place: some output channels by a range of columns, and db with the first range."""
+    cdef Gather *v = &d.d.v
+    cdef i64 nr = LM_NV * lanes(t)
+    cdef i64 l0 = task % d.ranges * d.span
+    cdef i64 l1 = min(l0 + d.span, v.k)
+    cdef i64 first = task // d.ranges * d.channels
+    cdef i64 channels = min(d.channels, v.n - first)
+    cdef i64 panels = ceil_div(channels, LM_MR)
+    cdef i64 height = ceil_div(channels, panels)
+    cdef i64 zero = 0
+    cdef i64 i, l
+    cdef real *xp = <real *>(d.d.work + slot * d.d.work_bytes)
+    cdef real *gp = xp + d.pixels * d.pitch
+    cdef real *sums = gp + d.pixels * d.g_pitch
+    cdef real *row
+    cdef Epilogue e = plain()
+    pack_columns(t, d, l0, l1, xp)
+    for i in range(d.pixels):
+        memcpy(gp + i * d.g_pitch, <const real *>v.dst + i * v.dst_column + first, channels * sizeof(real))
+    for i in range(panels):
+        row = <real *>v.dw + (first + i * height) * v.w_out + l0
+        for l in range(ceil_div(l1 - l0, nr)):
+            tile_run(
+                t, min(height, channels - i * height), LM_NV, 1, &zero, &zero, d.pixels, gp + i * height, 1, d.g_pitch, xp + l * nr, d.pitch, -1,
+                row + l * nr, v.w_out, min(nr, l1 - l0 - l * nr), &e,
+            )
+    if v.db != NULL and l0 == 0:
+        memset(sums, 0, d.g_pitch * sizeof(real))
+        for i in range(ceil_div(channels, nr)):
+            add_pixels(t, sums + i * nr, min(nr, channels - i * nr), gp + i * nr, 1, 0, d.pixels, d.g_pitch)
+        memcpy(<real *>v.db + first, sums, channels * sizeof(real))
+
+
 cdef void block_f32(void *d, i64 task, i64 slot) noexcept nogil:
     block_task(<float>0, <Im2col *>d, task, slot)
 
@@ -234,12 +300,50 @@ cdef void chunk_f64(void *d, i64 task, i64 slot) noexcept nogil:
     chunk_task(<double>0, <Im2col *>d, task, slot)
 
 
+cdef void part_f32(void *d, i64 task, i64 slot) noexcept nogil:
+    part_task(<float>0, <Im2col *>d, task, slot)
+
+
+cdef void part_f64(void *d, i64 task, i64 slot) noexcept nogil:
+    part_task(<double>0, <Im2col *>d, task, slot)
+
+
 cdef void fill_f32(void *d, i64 image, i64 slot) noexcept nogil:
     fill_rows(<float>0, &(<Panels *>d).v, image, 0, (<Panels *>d).v.rows)
 
 
 cdef void fill_f64(void *d, i64 image, i64 slot) noexcept nogil:
     fill_rows(<double>0, &(<Panels *>d).v, image, 0, (<Panels *>d).v.rows)
+
+
+cdef inline bint in_place(Im2col *d) noexcept nogil:
+    """Whether dw is written in place: it is large and pixels are few; with several taps, where A is sorted value by value, against the output
+    channels too."""
+    cdef Gather *v = &d.d.v
+    return (
+        v.groups == 1 and v.k * v.n >= LARGE and v.taps <= MAX_TAPS and 0 < d.pixels <= FEW and (v.taps == 1 or 8 * d.pixels <= v.n)
+    )
+
+
+cdef void plan_parts(Im2col *d) noexcept nogil:
+    """Parts of dw, as many as tasks are wanted, and so small that what they need of A and g stays in L2."""
+    cdef Gather *v = &d.d.v
+    cdef i64 nr = LM_NV * LM_VB // d.d.item
+    v.chunks = 0
+    d.span = ceil_div(v.k, nr) * nr
+    d.channels = ceil_div(v.n, LM_MR) * LM_MR
+    while ceil_div(v.k, d.span) * ceil_div(v.n, d.channels) < UNITS or d.pixels * (d.span + d.channels) * d.d.item > 2 * BLOCK:
+        if 2 * d.span >= d.channels and d.span > nr:
+            d.span = ceil_div(d.span, 2 * nr) * nr
+        elif d.channels > LM_MR:
+            d.channels = ceil_div(d.channels, 2 * LM_MR) * LM_MR
+        else:
+            break
+    d.ranges = ceil_div(v.k, d.span)
+    d.d.blocks = ceil_div(v.n, d.channels)
+    d.pitch = odd_lines(d.span, d.d.item)
+    d.g_pitch = odd_lines(ceil_div(d.channels, nr) * nr, d.d.item)
+    d.d.work_bytes = aligned((d.pixels * (d.pitch + d.g_pitch) + d.g_pitch) * d.d.item)
 
 
 cdef void plan(Panels *p) noexcept nogil:
@@ -250,6 +354,9 @@ cdef void plan(Panels *p) noexcept nogil:
     cdef i64 wanted
     v.k = v.taps * v.depth
     d.pixels = v.mb * v.rows * v.columns
+    if p.weight_pass and in_place(d):
+        plan_parts(d)
+        return
     p.block_panels = panels
     if p.weight_pass:
         d.block = max(<i64>1, min(<i64>PIXELS, d.pixels))
@@ -297,10 +404,20 @@ cdef void run_gather(Panels *p, i64 slots) noexcept nogil:
 cdef void run_weight(Panels *p, i64 slots) noexcept nogil:
     cdef Im2col *d = <Im2col *>p
     cdef Gather *v = &p.v
+    if v.chunks == 0:
+        parallel_for(
+            part_f64 if p.double_precision else part_f32, d, d.ranges * p.blocks, 2.0 * d.pixels * v.n * v.k / p.rate + 0.5 * v.n * v.k, slots,
+        )
+        return
     parallel_for(
         chunk_f64 if p.double_precision else chunk_f32, d, v.chunks * d.parts * p.blocks,
         2.0 * d.pixels * v.groups * v.n * v.k / p.rate + 0.1 * d.pixels * v.k, slots,
     )
+
+
+cdef void lay_out(Panels *p) noexcept nogil:
+    if p.v.chunks:
+        sum_panels(p)
 
 
 def scratch(pass_, p):
@@ -328,4 +445,4 @@ def backward_input(p, cnp.ndarray g, cnp.ndarray w, cnp.ndarray dx, cnp.ndarray 
 
 def backward_weight(p, cnp.ndarray x, cnp.ndarray g, cnp.ndarray dw, db, cnp.ndarray scratch):
     cdef Im2col d
-    run_backward_weight(&d.d, sizeof(Im2col), plan, run_weight, sum_panels, p, x, g, dw, db, scratch)
+    run_backward_weight(&d.d, sizeof(Im2col), plan, run_weight, lay_out, p, x, g, dw, db, scratch)

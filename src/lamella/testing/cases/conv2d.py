@@ -144,6 +144,7 @@ ROW = Row(
         _case(1, 80, 6, 11, 60, padding=(1, 0), dilation=(1, 2), groups=5),
         _case(3, 176, 5, 6, 242, padding=(1, 1), groups=11, bias=False, activation="tanh"),
         _case(5, 112, 13, 11, 120, padding=(2, 1), groups=2),
+        _case(1, 65, 9, 7, 130, (3, 3), (2, 2), (1, 0)),
     ],
     _make,
     lambda p, pass_: pass_ != "forward" or p.activation in ("none", "relu"),
