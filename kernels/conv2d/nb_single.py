@@ -33,6 +33,7 @@ from llvmlite import ir
 BAND = 64 * 1024  # bytes of a band
 UNITS = 4  # tasks wanted at least
 LOW = 7  # rows of a band at least, if that many tasks can be had otherwise
+GRAIN = 12500  # ns of a task at least, likewise
 CHUNKS = 8  # private copies of dw at most
 AHEAD = 8 * 1024  # bytes between what is read or written and what is asked for: memory may be that far away
 
@@ -391,7 +392,8 @@ def programs(pass_, p):
     pitch = ceil_div(pitch, pixels) * VECTOR_BYTES if rotated else (pitch + lanes) * item
     planes = wide if rotated else 1
     band_rows = max(1, min(rows, BAND // (planes * pitch) - p.kh + 1))
-    bands = max(ceil_div(rows, band_rows), min(UNITS // max(p.mb, 1), rows // LOW))
+    time = 2.0 * p.mb * rows * across * wide * p.kh * p.kw * lanes / RATE[item]
+    bands = max(ceil_div(rows, band_rows), min(UNITS // max(p.mb, 1), rows // LOW, int(time / GRAIN)))
     band_rows = ceil_div(rows, max(bands, 1))
     bands = ceil_div(rows, max(band_rows, 1))
     chunks = min(CHUNKS, p.mb * bands) if weight else 1
@@ -424,7 +426,6 @@ def programs(pass_, p):
         WP: Argument(len(arguments)), LOCAL: Argument(len(arguments), shared),
     }.items():  # fmt: skip
         words[index] = word
-    time = 2.0 * p.mb * rows * across * wide * p.kh * p.kw * lanes / RATE[item]
     if weight:
         stages = Stage(chunk_task(dtype), chunks, time, local), Stage(sum_task(dtype), 1, 0.0)
     else:

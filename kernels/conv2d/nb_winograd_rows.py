@@ -6,7 +6,9 @@
 Shapes   images (mb, c, h, w) in channels-last memory, weights (oc, ic, kh, 5) with kh <= 8; stride 1, no dilation, one group, any padding.
          backward_input is the forward pass of g with weights turned by 180 degrees, channels exchanged and padding kh - 1 - ph, 4 - pw.
 Storage  V = B^T d [8][row][tile][ic], with the kh - 1 rows around a band    U = G g [panel of nr channels][8][kh][ic][nr]    M = V U [8][row][tile][nr]
-         dM = A dY [8][row][tile][oc]    dU = V^T dM [panel][8][kh][ic][nr].  Rows of V and dM are an odd number of cache lines apart.
+         dM = A dY [8][row][tile][oc]    dU = V^T dM [panel][8][kh][ic][nr].  Tiles of V and dM are an odd number of cache lines apart.
+         Up to half a register of channels share it with those of the next row: V [8][row % 2][row / 2][tile][ic], M [8][row / 2][tile][row % 2, oc],
+         U [8][kh + 1][ic][row % 2, oc] with the rows of the filter one further down for the second row.
 Loops    as cy_winograd_rows, tasks and blocks the same
 Edges    pixels outside an image are read from a pixel of zeros and written to a spare one; the last register of channels is masked
 Cost     8/20 multiplications, more where 4 does not divide the width, and the transforms
@@ -25,8 +27,8 @@ from numba import types
 
 # isort: off
 from lamella.kernels.conv2d._nb_winograd import (
-    ACROSS, ACT, BIAS, COLUMNS, DB, DEPTH, DST, DW, FIRST_TAP, HEIGHT, HEIGHTS, LEFT, LOCAL, LOCAL_BYTES, MB, MOST, N, N_PITCH, N_PLANE, PANELS,
-    PITCH, PLANE, ROWS, SLOPE, SRC, SUMS_PLANE, TAP_STEP, TOP, U, W, WIDTH, W_IN, W_OUT, ZERO, ZEROS, bias_task, odd_lines, Registers,
+    ACROSS, ACT, BIAS, COLUMNS, DB, DEPTH, DST, DST_PIXEL, DW, FIRST_TAP, HEIGHT, HEIGHTS, LEFT, LOCAL, LOCAL_BYTES, MB, MOST, N, NR, N_PITCH, N_PLANE,
+    PANELS, PITCH, PLANE, ROWS, SLOPE, SRC, SUMS_PLANE, TAP_STEP, TOP, U, W, WIDTH, W_IN, W_OUT, ZERO, ZEROS, bias_task, odd_lines, Registers,
 )  # fmt: skip
 # isort: on
 
@@ -39,9 +41,10 @@ CHUNKS = 8  # private copies of dU at most
 PRIVATE = 16 << 20  # bytes of them, from which on there are fewer
 UNITS = 4  # tasks wanted at least
 LOW = 7  # rows of a band at least, if that many tasks can be had otherwise
+GRAIN = 12500  # ns of a task at least, likewise
 
 # Words of the context, beside those of _nb_winograd: the fields of Rows (cy_winograd_rows.pyx)
-(TAPS, BAND_ROWS, BANDS, BAND, N_BAND, NR, AO, BO, BLOCK_OF_BANDS, CHUNKS_OF, HIGH_OF_TILE, PARTS) = range(ZERO + 1, ZERO + 13)
+(TAPS, BAND_ROWS, BANDS, BAND, N_BAND, AO, BO, BLOCK_OF_BANDS, CHUNKS_OF, HIGH_OF_TILE, PARTS, HALVES, HALF) = range(ZERO + 1, ZERO + 14)
 
 _I64 = ir.IntType(64)
 
@@ -114,7 +117,8 @@ def transforms(dtype):
     f.output(m, plane, table, offset, bias, least)      planes of M to 4 pixels, plus bias, at least `least`
     f.filter(u, plane, to)                      planes of dU to five registers side by side
 
-    input_n, gradient_n and output_n read and write the first n lanes of pixels only; n comes last. Offsets and steps count bytes.
+    input_n, gradient_n and output_n read and write the first n lanes of pixels only; n comes last. output_halves writes the upper half of a
+    register, too, as pixels of four more addresses of the table. Offsets and steps count bytes.
     """
     vector = ir.VectorType(ir.FloatType() if dtype == np.float32 else ir.DoubleType(), lanes(dtype))
     kind, at = simd(dtype).type, types.int64
@@ -145,10 +149,13 @@ def transforms(dtype):
 
         return operation(None, (at,) * 4, code)
 
-    def output(b, sums, plane, table, offset, bias, least, n=None):
+    turn = ir.Constant(ir.VectorType(ir.IntType(32), vector.count), [(i + vector.count // 2) % vector.count for i in range(vector.count)])
+
+    def output(b, sums, plane, table, offset, bias, least, n=None, halves=1):
         mask = mask_of(b, n)
         values = [load(b, beside(b, sums, plane, j), vector) for j in range(A)]
-        for j, value in enumerate(_output_line(Registers(b, vector), values)):
+        results = list(_output_line(Registers(b, vector), values))
+        for j, value in enumerate(results + [b.shuffle_vector(value, value, turn) for value in results] if halves > 1 else results):
             total = b.fadd(value, bias)
             total = b.select(b.fcmp_ordered(">", least, total), least, total)
             store(b, total, entry(b, table, offset, j), mask)
@@ -163,6 +170,7 @@ def transforms(dtype):
         weights=planes(_weight_line, R),
         output=operation(None, (at, at, at, at, kind, kind), output),
         output_n=operation(None, (at, at, at, at, kind, kind, at), output),
+        output_halves=operation(None, (at, at, at, at, kind, kind, at), partial(output, halves=2)),
         filter=planes(_filter_line, A),
     )
 
@@ -181,7 +189,7 @@ def input_transform(dtype):
         plane, pitch, pixel = c[PLANE] * item, c[PITCH] * item, c[DEPTH] * item
         for row in range(c[BAND_ROWS] + c[TAPS] - 1):
             y = r0 + row - c[TOP]
-            to = to_band + row * across * pitch
+            to = to_band + (row % c[HALVES] * c[HALF] + row // c[HALVES]) * across * pitch
             if y < 0 or y >= c[HEIGHT]:
                 for j in range(A):
                     for i in range(0, across * pitch, VECTOR_BYTES):
@@ -235,13 +243,16 @@ def weights_task(dtype):
     """U of a panel: taps are transposed in registers, then transformed row by row of the filter."""
     f, v, item = transforms(dtype), simd(dtype), dtype.itemsize
     width_of_register = v.lanes
-    taps_of = stack((HIGH * R + width_of_register) * VECTOR_BYTES)  # [tap][lane]
+    taps_of, products_of = stack((HIGH * R + width_of_register) * VECTOR_BYTES), stack(A * VECTOR_BYTES)  # [tap][lane]
 
     @task
     def weights(ctx, panel, slot):
         c = ints(ctx)
-        taps, count, nr, depth = taps_of(), c[TAPS] * R, c[NR], c[DEPTH]
-        step = c[TAPS] * depth * nr * item
+        taps, products, count, nr, depth = taps_of(), products_of(), c[TAPS] * R, c[NR], c[DEPTH]
+        step = (c[TAPS] + c[HALVES] - 1) * depth * nr * item
+        lower = depth * nr * item + VECTOR_BYTES // 2  # from the weights of the first row of dst to those of the second one
+        for i in range(0, A * step if c[HALVES] > 1 else 0, VECTOR_BYTES):
+            v.store(c[U] + i, v.zero())
         by_tap = c[TAP_STEP] * VECTOR_BYTES
         for q in range(0, nr, width_of_register):
             left = min(c[N] - panel * nr - q, width_of_register)
@@ -256,9 +267,22 @@ def weights_task(dtype):
                     )  # fmt: skip
                 for i in range(c[TAPS]):
                     to = c[U] + panel * A * step + ((i * depth + channel) * nr + q) * item
-                    f.weights(taps + c[FIRST_TAP] * VECTOR_BYTES + i * R * by_tap, by_tap, to, step)
+                    tap = taps + c[FIRST_TAP] * VECTOR_BYTES + i * R * by_tap
+                    if c[HALVES] == 1:
+                        f.weights(tap, by_tap, to, step)
+                        continue
+                    f.weights(tap, by_tap, products, VECTOR_BYTES)
+                    for j in range(A):
+                        v.store_n(to + j * step, left, v.load(products + j * VECTOR_BYTES))
+                        v.store_n(to + j * step + lower, left, v.load(products + j * VECTOR_BYTES))
 
     return weights
+
+
+@inline
+def tile_height(count, nv):
+    """Rows of the tiles that a run of positions is cut into: as many as fill the registers at most."""
+    return -(-count // -(-count // (MR * NV // nv)))
 
 
 @inline
@@ -273,7 +297,7 @@ def band_task(dtype):
     """V of a band, then panel by panel M and dst."""
     f, v, item, transform_input, activate = transforms(dtype), simd(dtype), dtype.itemsize, input_transform(dtype), activating(dtype)
     width_of_register, zero, lowest = v.lanes, dtype.type(0), dtype.type(-np.inf)
-    table_of, spare_of = stack(8 * M), stack(NV * VECTOR_BYTES)
+    table_of, spare_of = stack(2 * 8 * M), stack(NV * VECTOR_BYTES)
 
     @inline
     def transform_output(c, image, r0, rows, panel, sums):
@@ -282,16 +306,20 @@ def band_task(dtype):
         at = array_i64(table)
         columns, n, nr, across, plane = c[COLUMNS], c[N], c[NR], c[ACROSS], c[SUMS_PLANE] * item
         least = v.set(zero if c[ACT] == 1 else lowest)
-        for row in range(rows):
+        for row in range(0, rows, c[HALVES]):
             for tile in range(across):
                 to = c[DST] + (((image * c[ROWS] + r0 + row) * columns + tile * M) * n + panel * nr) * item
                 for j in range(M):
-                    at[j] = to + j * n * item if tile * M + j < columns else spare
+                    inside = tile * M + j < columns
+                    at[j] = to + j * n * item if inside else spare
+                    at[M + j] = to + (columns + j) * n * item if inside and row + 1 < rows else spare
                 for q in range(0, min(nr, n - panel * nr), width_of_register):
                     left = n - panel * nr - q
                     bias = v.load_n(c[BIAS] + (panel * nr + q) * item, left) if c[BIAS] != 0 else v.zero()
-                    there = sums + ((row * across + tile) * nr + q) * item
-                    if left >= width_of_register:
+                    there = sums + ((row // c[HALVES] * across + tile) * nr + q) * item
+                    if c[HALVES] > 1:
+                        f.output_halves(there, plane, table, q * item, bias, least, left)
+                    elif left >= width_of_register:
                         f.output(there, plane, table, q * item, bias, least)
                     else:
                         f.output_n(there, plane, table, q * item, bias, least, left)
@@ -301,8 +329,8 @@ def band_task(dtype):
         c, slope, heights = ints(ctx), doubles(ctx)[SLOPE], array_i64(ints(ctx)[HEIGHTS])
         image, r0 = task // c[BANDS], task % c[BANDS] * c[BAND_ROWS]
         rows, nr, pitch = min(c[BAND_ROWS], c[ROWS] - r0), c[NR], c[PITCH]
-        count = rows * c[ACROSS]
-        height = -(-count // -(-count // MR))
+        count, reach = -(-rows // c[HALVES]) * c[ACROSS], c[TAPS] + c[HALVES] - 1
+        height = tile_height(count, nr // width_of_register)
         source = c[LOCAL] + slot * c[LOCAL_BYTES]
         sums = source + A * c[PLANE] * item
         line, dst_line = c[WIDTH] * c[DEPTH] * item, c[COLUMNS] * c[N] * item
@@ -310,14 +338,15 @@ def band_task(dtype):
         transform_input(c, image, r0, source)
         for panel in range(c[PANELS]):
             for product in range(A):
-                fetch(following, c[BAND_ROWS] * line, panel * A + product, c[PANELS] * A)
-                if panel == 0:
+                if c[MB] * c[BANDS] > 1:
+                    fetch(following, c[BAND_ROWS] * line, panel * A + product, c[PANELS] * A)
+                if c[MB] * c[BANDS] > 1 and panel == 0:
                     fetch(c[DST] + (image * c[ROWS] + r0) * dst_line, rows * dst_line, product, A)
-                u = c[U] + (panel * A + product) * c[TAPS] * c[DEPTH] * nr * item
+                u = c[U] + (panel * A + product) * reach * c[DEPTH] * nr * item
                 for i in range(0, count, height):
                     at = source + (product * c[PLANE] + i * pitch) * item
                     to = sums + (product * c[SUMS_PLANE] + i * nr) * item
-                    call(heights[min(height, count - i)], c[TAPS], c[AO], c[BO], c[DEPTH], at, pitch, 1, u, nr, nr, to, nr, 0, 0)
+                    call(heights[min(height, count - i)], reach, c[AO], c[BO], c[DEPTH], at, pitch, 1, u, nr, nr, to, nr, 0, 0)
             transform_output(c, image, r0, rows, panel, sums)
         if c[ACT] > 1:
             values = c[COLUMNS] * c[N]
@@ -416,12 +445,16 @@ class Plan:
         n_pitch = odd_lines(panels * nr, item) if weight else nr
         by_row = A * across * (pitch + n_pitch) * item
         most = max(1, (BLOCK - A * across * (taps - 1) * pitch * item) // max(by_row, 1))
-        bands = max(ceil_div(rows, most), min(UNITS // max(p.mb, 1), rows // LOW))
-        band_rows = max(1, ceil_div(rows, max(bands, 1)))
+        time = 2.0 * A * p.mb * rows * across * taps * depth * n / RATE[item]
+        bands = max(ceil_div(rows, most), min(UNITS // max(p.mb, 1), rows // LOW, int(time / GRAIN)))
+        halves = 2 if not weight and 2 * n <= lanes(dtype) and rows > 1 else 1
+        band_rows = ceil_div(max(1, ceil_div(rows, max(bands, 1))), halves) * halves
         bands = ceil_div(rows, band_rows)
-        band, n_band = (band_rows + taps - 1) * across * pitch, band_rows * across * n_pitch
+        half = ceil_div(band_rows + taps - 1, halves)
+        band, n_band = halves * half * across * pitch, band_rows // halves * across * n_pitch
         block, chunks, high, parts = 1, 1, 1, 1
-        u = panels * A * taps * depth * nr * item
+        reach = taps + halves - 1
+        u = panels * A * reach * depth * nr * item
         if weight:
             chunks = max(1, min(CHUNKS, PRIVATE // max(u, 1), p.mb * bands))
             block = max(1, min(BLOCK // max(A * (band + n_band) * item, 1), ceil_div(p.mb * bands, chunks)))
@@ -434,38 +467,38 @@ class Plan:
         self.fits = taps <= HIGH and self.transformed <= MOST
         if not (self.fits and p.mb and rows and columns):
             return
-        heights = np.zeros(MR + 1, np.int64)
+        heights = np.zeros(MR * NV + 1, np.int64)
         if weight:
             needed = {high, depth - (parts - 1) * high}
             ao, bo = (np.arange(block) * step for step in (band, n_band))
         else:
             needed = set()
-            for count in {band_rows * across, (rows - (bands - 1) * band_rows) * across}:
-                each = ceil_div(count, ceil_div(count, MR))
+            for count in {ceil_div(r, halves) * across for r in (band_rows, rows - (bands - 1) * band_rows)}:
+                each = tile_height(count, nv)
                 needed |= {each, count % each or each}
-            ao, bo = (np.arange(taps) * step for step in (across * pitch, depth * nr))
+            i = np.arange(reach)
+            ao, bo = (i % halves * half + i // halves) * across * pitch, i * depth * nr
         for count in needed:
             heights[count] = tile_function(dtype, count, nv).address
         arguments = {"forward": (SRC, W, BIAS, DST), "backward_input": (SRC, W, DST), "backward_weight": (SRC, DST, DW, DB)}[pass_]
-        words = [0] * (PARTS + 1)
+        words = [0] * (HALF + 1)
         for place, word in {
             MB: p.mb, HEIGHT: height, WIDTH: width, DEPTH: depth, ROWS: rows, COLUMNS: columns, N: n, TOP: top, LEFT: left, ACROSS: across,
             W_IN: w_in, W_OUT: w_out, FIRST_TAP: taps * R - 1 if rotated else 0, TAP_STEP: -1 if rotated else 1, PANELS: panels, PITCH: pitch,
             PLANE: plane, SUMS_PLANE: n_plane, N_PITCH: n_pitch, N_PLANE: n_plane, ZEROS: np.zeros(max(depth, n), dtype), HEIGHTS: heights,
             ACT: p.act if pass_ == "forward" else 0, SLOPE: float(p.slope), TAPS: taps, BAND_ROWS: band_rows, BANDS: bands, BAND: band,
-            N_BAND: n_band, NR: nr, AO: ao.astype(np.int64), BO: bo.astype(np.int64), BLOCK_OF_BANDS: block, CHUNKS_OF: chunks, HIGH_OF_TILE: high,
-            PARTS: parts, LOCAL_BYTES: local, U: Argument(len(arguments)), LOCAL: Argument(len(arguments), self.transformed),
+            N_BAND: n_band, NR: nr, DST_PIXEL: n, AO: ao.astype(np.int64), BO: bo.astype(np.int64), BLOCK_OF_BANDS: block, CHUNKS_OF: chunks, HIGH_OF_TILE: high,
+            PARTS: parts, HALVES: halves, HALF: half, LOCAL_BYTES: local, U: Argument(len(arguments)), LOCAL: Argument(len(arguments), self.transformed),
             **{index: Argument(i) for i, index in enumerate(arguments)},
         }.items():  # fmt: skip
             words[place] = word
-        time = 2.0 * A * p.mb * rows * across * taps * depth * n / RATE[item]
         if weight:
             stages = [
                 Stage(chunk_task(dtype), chunks, time, local),
                 Stage(filter_task(dtype), panels * depth, 0.2 * chunks * A * taps * n * depth),
             ]
             if p.bias:
-                stages.append(Stage(bias_task(dtype), ceil_div(n, NV * lanes(dtype)), 0.2 * p.mb * rows * columns * n))
+                stages.append(Stage(bias_task(dtype), panels, 0.2 * p.mb * rows * columns * n))
         else:
             stages = [
                 Stage(weights_task(dtype), panels, 0.5 * A * taps * n * depth),
