@@ -14,7 +14,7 @@ Shapes   images (mb, c, h, w) in channels-last memory, weights (oc, ic, kh, 5) w
 Storage  V = B^T d [8][row][tile][ic], with the kh - 1 rows around a band    U = G g [panel of nr channels][8][kh][ic][nr]    M = V U [8][row][tile][nr]
          dM = A dY [8][row][tile][oc]    dU = V^T dM [panel][8][kh][ic][nr].  Tiles of V and dM are an odd number of cache lines apart.
          For few channels V is upright, [8][tile][row][ic], and M [8][tile][row][nr]: kh rows of V are one depth of kh * ic.
-         Up to half a register of channels share it with those of the next row: M [8][tile][row / 2][row % 2, oc], from kh + 1 rows of V,
+         Up to half a register of channels share it with those of the next row: V [8][row % 2][row / 2][tile][ic], M [8][row / 2][tile][row % 2, oc],
          U [8][kh + 1][ic][row % 2, oc] with the rows of the filter one further down for the second row.
 Transforms   lanes = channels, a tile in registers. A row is transformed once for all rows of the filter: that is what one dimension gains over two
 Tile     forward, backward_input                                   backward_weight
@@ -86,6 +86,7 @@ cdef struct Rows:
     i64 nv, nr, panels          # registers and channels of a panel
     i64 halves                  # rows of dst whose channels share a register
     bint upright                # V and M run down the columns of tiles, not along the rows
+    i64 half                    # rows of V of the same remainder by halves
     i64 row, tile, plane        # V: elements from row to row, from tile to tile, and from product to product
     i64 band                    # V of a band, in a plane
     i64 inner, outer            # positions of M that run in V, and such runs, of a whole band
@@ -209,6 +210,11 @@ cdef inline vec pixel(real t, const real *line, i64 x, i64 width, i64 step, i64 
     return v_load(line + x * step) if n == lanes(t) else v_load_n(t, line + x * step, n)
 
 
+cdef inline i64 place(Rows *d, i64 row) noexcept nogil:
+    """Where a row of V begins."""
+    return (row % d.halves * d.half + row // d.halves) * d.row
+
+
 cdef void transform_input(real t, Rows *d, i64 image, i64 r0, real *v) noexcept nogil:
     """v[product][row][tile][channel] = B^T d for the rows of src under a band of dst from r0 on. A register stored may reach into the next row."""
     cdef vec a[A]
@@ -221,7 +227,7 @@ cdef void transform_input(real t, Rows *d, i64 image, i64 r0, real *v) noexcept 
         y = r0 + row - d.top
         for i in range(ceil_div(d.depth, lanes(t))):
             c = i * lanes(t)
-            to = v + row * d.row + c
+            to = v + place(d, row) + c
             if y < 0 or y >= d.height:
                 for _tile in range(d.across):
                     for j in range(A):
@@ -365,7 +371,7 @@ cdef inline void multiply(real t, Rows *d, int nv, i64 taps, const i64 *ao, cons
     """A product of a band: blocks of the runs of V, two at a time where they are small, those of the same place in each run one after another."""
     cdef i64 parts = ceil_div(d.inner, LM_MR)
     cdef i64 height = ceil_div(d.inner, parts)
-    cdef i64 step = d.row * d.halves if d.upright else d.tile
+    cdef i64 step = d.row if d.upright else d.tile
     cdef i64 k = 0, first, high, at, to, a_jump, c_jump
     cdef Epilogue e = plain()
     while k < parts * d.outer:
@@ -398,7 +404,7 @@ cdef void band_task(real t, Rows *d, i64 task, i64 slot) noexcept nogil:
     cdef const real *u
     cdef i64 ao[HIGH + 1]
     cdef i64 bo[HIGH + 1]
-    cdef bint flat = d.row == d.depth               # the depths of successive rows are one
+    cdef bint flat = d.upright and d.row == d.depth     # the depths of successive rows are one
     cdef i64 taps = 1 if flat else reach(d)
     cdef i64 depth = d.depth * reach(d) // taps
     cdef i64 panel, product, i
@@ -406,7 +412,7 @@ cdef void band_task(real t, Rows *d, i64 task, i64 slot) noexcept nogil:
     cdef const char *next_ = d.src + (image * d.height + min(d.height, r0 + d.band_rows - d.top + d.taps - 1)) * line
     cdef const char *dst = d.dst + (image * d.rows + r0) * d.columns * d.n * d.item
     for i in range(taps):
-        ao[i] = i * d.row
+        ao[i] = place(d, i)
         bo[i] = i * d.depth * d.nr
     transform_input(t, d, image, r0, v)
     for panel in range(d.panels):
@@ -620,14 +626,15 @@ cdef void plan(Rows *d, const i64 *p, bint double_precision, pass_) noexcept:
     d.band_rows = max(<i64>1, ceil_div(d.rows, max(d.bands, <i64>1)))
     d.band_rows = ceil_div(d.band_rows, d.halves) * d.halves
     d.bands = ceil_div(d.rows, d.band_rows)
-    d.upright = not weight and (d.halves > 1 or d.nv == 1 and d.band_rows >= TALL)
+    d.half = ceil_div(d.band_rows + d.taps - 1, d.halves)
+    d.upright = not weight and d.halves == 1 and d.nv == 1 and d.band_rows >= TALL
     d.row = d.across * d.tile
-    d.inner, d.outer = d.band_rows * d.across, 1
+    d.inner, d.outer = d.band_rows // d.halves * d.across, 1
     if d.upright:
         d.row = d.depth if d.depth * d.item <= FLAT else d.tile
         d.tile = odd_lines((d.band_rows + d.taps - 1) * d.row + LM_VB // d.item, d.item)
-        d.inner, d.outer = d.band_rows // d.halves, d.across
-    d.band = max((d.band_rows + d.taps - 1) * d.row, d.across * d.tile)
+        d.inner, d.outer = d.band_rows, d.across
+    d.band = max(d.halves * d.half * d.row, d.across * d.tile)
     d.n_band = d.inner * d.outer * d.n_pitch
     d.block = 1
     if weight:
