@@ -139,6 +139,12 @@ def test_mixed_dtypes_are_refused(call):
         (lambda: F.conv2d(IMAGES, WEIGHT[0]), "conv2d: expected weight of 4 dimensions"),
         (lambda: F.conv2d(IMAGES[:, :2], WEIGHT), r"conv2d: expected input \(N, 3, H, W\).*got \(2, 2, 8, 8\)"),
         (lambda: F.conv2d(IMAGES.transpose(0, 2, 3, 1), WEIGHT), r"transpose\(0, 3, 1, 2\)"),
+        (
+            lambda: F.conv2d(IMAGES[:, 0], WEIGHT[:, :1]),
+            r"expected input \(N, 1, H, W\) or \(1, H, W\).*got \(2, 8, 8\).*add it: x\[:, None\]",
+        ),
+        (lambda: F.conv2d(IMAGES[0].transpose(1, 2, 0), WEIGHT), r"got \(8, 8, 3\).*x.transpose\(2, 0, 1\)"),
+        (lambda: F.conv2d(IMAGES[:1], WEIGHT[:, :1]), r"got \(1, 3, 8, 8\)$"),
         (lambda: F.conv2d(IMAGES[:, :, :2], WEIGHT), "kernel is larger than the padded input"),
         (lambda: F.conv2d(IMAGES, WEIGHT, stride=0), "conv2d: expected stride of at least 1, got 0"),
         (lambda: F.conv2d(IMAGES, WEIGHT, stride=(1, -2)), "conv2d: expected stride of at least 1"),

@@ -23,6 +23,13 @@ def _described(
         padding = pair(padding, "conv2d", "padding", 0)
     groups = whole(groups, "conv2d", "groups")
     dtype = same_dtype("conv2d", input=x, weight=w, bias=b)
+    if x.ndim == 3 and w.ndim == 4 and len(x) != (channels := w.shape[1] * groups):
+        hint = "; images without an axis for their one channel? add it: x[:, None]" if channels == 1 else ""
+        if x.shape[-1] == channels:
+            hint = "; the last axis fits: lamella takes (C, H, W), try x.transpose(2, 0, 1)"
+        raise ValueError(
+            f"conv2d: expected input (N, {channels}, H, W) or ({channels}, H, W) for weight {w.shape} with groups={groups}, got {x.shape}{hint}"
+        )
     x_shape = (1, *x.shape) if x.ndim == 3 else x.shape
     p = Conv2dProblem.of(x_shape, w.shape, dtype, b is not None, stride, padding, dilation, groups, activation, algorithm)
     if b is not None and b.shape != (p.oc,):

@@ -83,8 +83,6 @@ class Conv2dProblem(Problem):
             hint = ""
             if x_shape[3] == icg * groups:
                 hint = "; the last axis fits: lamella takes (N, C, H, W), try x.transpose(0, 3, 1, 2)"
-            elif x_shape[0] == icg * groups and self.mb != self.ic:
-                hint = "; the first axis fits: is the batch axis missing?"
             raise ValueError(
                 f"conv2d: expected input (N, {icg * groups}, H, W) for weight {w_shape} with groups={groups}, got {x_shape}{hint}"
             )
