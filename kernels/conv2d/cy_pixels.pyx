@@ -11,7 +11,7 @@ Tile     ROWS output channels x a set of registers: what broadcasts its weights 
 
 Loops    tasks: registers of pixels, while A is packed; then blocks of pixels, whose A stays in L2, x strips of 2 * ROWS output channels
          halves of the strip             their weights come from memory once, ROWS streams side by side, and stay in L2 for the other sets
-         sets, l
+         sets, then pixels alone; l
 Edges    the last strip ends with the channels: it computes some of those of the strip before again, and does not store them.
 Cost     2 * mb * oc * oh * ow * ic / groups * kh * kw flops; a copy of A, and the transpose of out.
 Gains    over kernels that transpose the weights into panels first: that is 32 pixels' worth of work and more, if each weight meets few of them.
@@ -54,6 +54,7 @@ cdef struct Pixels:
     i64 pitch               # elements from row to row of those
     i64 strips              # of a group
     i64 block, blocks       # registers of a task; the last block takes what is left over
+    i64 most                # registers of a task at most
     bint crowded            # weights of neighbouring channels meet in one set of L1
     double rate             # flops per ns of one thread
     char *a                 # A[group][set][l][register]
@@ -195,26 +196,29 @@ cdef inline i64 alone_together(i64 left) noexcept nogil:
 
 
 cdef void alone_tiles(real t, i64 pixels, i64 depth, const real *w, const real *a, i64 pitch, real *c) noexcept nogil:
-    """c[pixel][channel] of a strip for 1, 2 or 4 pixels."""
-    cdef real products[4 * 16 * 16]         # [tile][pixel][channel][lane]
+    """c[tile][pixel][channel][lane] of ROWS channels for 1, 2 or 4 pixels."""
+    if pixels == 4:
+        dots(t, ROWS // 2, 4, depth, w, a, pitch, c)
+        dots(t, ROWS // 2, 4, depth, w + ROWS // 2 * depth, a, pitch, c + ROWS // 2 * 4 * lanes(t))
+    elif pixels == 2:
+        dots(t, ROWS, 2, depth, w, a, pitch, c)
+    else:
+        dots(t, ROWS, 1, depth, w, a, pitch, c)
+
+
+cdef void add_lanes(real t, i64 pixels, const real *c, real *sums_) noexcept nogil:
+    """sums_[pixel][channel] of the strip, from what alone_tiles left for both of its halves."""
     cdef real total[4 * 16]
     cdef vec each[16]
     cdef i64 rows = ROWS // 2 if pixels == 4 else ROWS
     cdef i64 i, j
-    for i in range(STRIP // rows):
-        if pixels == 4:
-            dots(t, ROWS // 2, 4, depth, w + i * rows * depth, a, pitch, products + i * rows * 4 * lanes(t))
-        elif pixels == 2:
-            dots(t, ROWS, 2, depth, w + i * rows * depth, a, pitch, products + i * rows * 2 * lanes(t))
-        else:
-            dots(t, ROWS, 1, depth, w + i * rows * depth, a, pitch, products + i * rows * lanes(t))
     for i in range(STRIP * pixels // lanes(t)):
         for j in range(lanes(t)):
-            each[j] = v_load(products + (i * lanes(t) + j) * lanes(t))
+            each[j] = v_load(c + (i * lanes(t) + j) * lanes(t))
         v_store(total + i * lanes(t), sum_lanes(t, each))
     for i in range(STRIP // rows):
         for j in range(pixels):
-            memcpy(c + j * STRIP + i * rows, total + (i * pixels + j) * rows, rows * sizeof(real))
+            memcpy(sums_ + j * STRIP + i * rows, total + (i * pixels + j) * rows, rows * sizeof(real))
 
 
 cdef void finish_set(real t, i64 width, real *c, i64 skip, i64 pixels, real *out, i64 ldc, const Epilogue *e) noexcept nogil:
@@ -247,9 +251,11 @@ cdef void strip_task(real t, Pixels *d, i64 task, i64 slot) noexcept nogil:
     cdef const real *a = <const real *>d.a + group * d.registers * v.k * lanes(t)
     cdef const real *rows = <const real *>d.rows + group * d.alone * d.pitch
     cdef real *c = <real *>(d.work + slot * d.work_bytes)
+    cdef real *rest = c + d.most * STRIP * lanes(t)                 # products of pixels alone
     cdef real *out = <real *>v.dst + channel
     cdef i64 start = block * d.block
     cdef i64 end = d.registers if last else start + d.block
+    cdef i64 alone = d.alone if last else 0
     cdef i64 at, width, half, pixels, i
     cdef real *set_
     cdef real *to
@@ -274,12 +280,19 @@ cdef void strip_task(real t, Pixels *d, i64 task, i64 slot) noexcept nogil:
             if half == 1:                               # stores wait for lines of L1 while the next set is multiplied
                 finish_set(t, width, set_, skip, pixels, to, v.dst_column, &e)
             at += width
-    at = d.pixels - d.alone if last else d.pixels
-    while at < d.pixels:
-        i = alone_together(d.pixels - at)
-        alone_tiles(t, i, v.k, w, rows + (at - d.pixels + d.alone) * d.pitch, d.pitch, c)
-        finish_block(t, c + skip, STRIP, i, STRIP - skip, out + at * v.dst_column, v.dst_column, &e)
-        at += i
+        at = 0
+        while at < alone:
+            width = alone_together(alone - at)
+            alone_tiles(
+                t, width, v.k, w + half * ROWS * v.k, rows + at * d.pitch, d.pitch, rest + (at * STRIP + half * ROWS * width) * lanes(t),
+            )
+            at += width
+    at = 0
+    while at < alone:
+        width = alone_together(alone - at)
+        add_lanes(t, width, rest + at * STRIP * lanes(t), c)
+        finish_block(t, c + skip, STRIP, width, STRIP - skip, out + (d.pixels - alone + at) * v.dst_column, v.dst_column, &e)
+        at += width
 
 
 cdef void pack_f32(void *d, i64 task, i64 slot) noexcept nogil:
@@ -323,7 +336,8 @@ cdef void plan(Pixels *d, const i64 *p, i64 item, char *tables) noexcept nogil:
     d.block = max(<i64>1, BLOCK // (SET * v.k * LM_VB)) * SET
     d.blocks = max(<i64>1, d.registers // d.block)
     d.rate = LM_VB / 2.0 * 4 / item
-    d.work_bytes = aligned(max(<i64>1, min(d.registers, 2 * d.block)) * STRIP * LM_VB + LM_VB)
+    d.most = max(<i64>1, min(d.registers, 2 * d.block))
+    d.work_bytes = aligned((d.most + d.alone) * STRIP * LM_VB + LM_VB)
 
 
 cdef inline i64 registers_bytes(Pixels *d) noexcept nogil:
