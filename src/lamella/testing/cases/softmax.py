@@ -52,7 +52,7 @@ def _make(p: SoftmaxProblem, pass_: str, rng: np.random.Generator, integers: boo
 
 
 def _bound(p: SoftmaxProblem, pass_: str, inputs: list[Any], expected: Arrays) -> list[Any]:
-    """Derived from: exp within 2 + |x - m| / 20 ulp, its argument rounded once (|x - m| e^(x - m) <= 0.37), sums of C terms, what is added up."""
+    """Derived from: exp within 2 + |x - m| / 20 ulp, its argument rounded once (|x - m| e^(x - m) <= 0.37), and sums of C terms."""
     terms = 12 + np.sqrt(p.classes) + np.sqrt(p.rows)
     if pass_ in ("forward", "log_forward"):
         x = inputs[0]
