@@ -7,9 +7,10 @@ from typing import Any
 
 import numpy as np
 
+from lamella.core import Geometry
 from lamella.functional._broadcast import unbroadcast
 from lamella.functional.activation import before_activation
-from lamella.layout import operand, same_dtype
+from lamella.layout import c_contiguous, operand, same_dtype
 from lamella.memory import empty
 from lamella.problems import ACTIVATIONS, GemmProblem
 from lamella.registry import select
@@ -42,29 +43,34 @@ def column_sums(g: np.ndarray) -> np.ndarray:
 # linear
 
 
-def _linear_forward(x: Any, weight: Any, bias: Any) -> tuple[np.ndarray, Any]:
-    x = operand(np.asarray(x), "linear")
-    weight = operand(np.asarray(weight), "linear", "weight")
-    if bias is not None:
-        bias = operand(np.asarray(bias), "linear", "bias")
-    same_dtype("linear", input=x, weight=weight, bias=bias)
+def _described(x: np.ndarray, weight: np.ndarray, bias: np.ndarray | None) -> GemmProblem:
+    dtype = same_dtype("linear", input=x, weight=weight, bias=bias)
     if weight.ndim != 2:
         raise ValueError(f"linear: expected weight of shape (out_features, in_features), got shape {weight.shape}")
-    if x.ndim == 0 or x.shape[-1] != weight.shape[1]:
+    n, k = weight.shape
+    if x.ndim == 0 or x.shape[-1] != k:
         hint = ""
-        if x.ndim > 2 and math.prod(x.shape[1:]) == weight.shape[1]:
+        if x.ndim > 2 and math.prod(x.shape[1:]) == k:
             hint = "; flatten it first: input.flatten(1), or nn.Flatten()"
         raise ValueError(
-            f"linear: expected input with {weight.shape[1]} features (its last axis), as weight {weight.shape} has; "
-            f"got shape {x.shape}{hint}"
+            f"linear: expected input with {k} features (its last axis), as weight {weight.shape} has; got shape {x.shape}{hint}"
         )
+    if bias is not None and bias.shape != (n,):
+        raise ValueError(f"linear: expected bias of shape {(n,)}, one per row of weight {weight.shape}; got {bias.shape}")
+    return GemmProblem.of(math.prod(x.shape[:-1]), n, k, dtype, 1.0, 0.0, "none" if bias is None else "column")
+
+
+_problem = Geometry(_described)
+
+
+def _linear_forward(x: Any, weight: Any, bias: Any) -> tuple[np.ndarray, Any]:
+    x, weight = operand(x, "linear"), operand(weight, "linear", "weight")
     if bias is not None:
-        if bias.shape != (weight.shape[0],):
-            raise ValueError(f"linear: expected bias of shape {(weight.shape[0],)}, one per row of weight {weight.shape}; got {bias.shape}")
-        bias = np.ascontiguousarray(bias)
-    rows = x if x.ndim == 2 else x.reshape(math.prod(x.shape[:-1]), x.shape[-1])
-    out = product(rows, weight.T, bias)
-    return out if x.ndim == 2 else out.reshape(*x.shape[:-1], weight.shape[0]), (x, weight)
+        bias = c_contiguous(operand(bias, "linear", "bias"))
+    p = _problem(x, weight, bias)
+    out = empty((p.m, p.n), p.dtype)
+    select("gemm", "forward", p)(p, x if x.ndim == 2 else x.reshape(p.m, p.k), weight.T, bias, None, out)
+    return out if x.ndim == 2 else out.reshape(*x.shape[:-1], p.n), (x, weight)
 
 
 def _linear_backward(saved: Any, g: np.ndarray, needs: tuple[bool, ...]) -> tuple[np.ndarray | None, ...]:
