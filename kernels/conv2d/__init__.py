@@ -32,6 +32,7 @@ of (v, u), each with the taps that hit it: no multiplication by inserted zeros.
 | nb_grouped | as cy_grouped, a permutation per run of taps | numba |
 | nb_im2col | the same as cy_im2col, packed in rows | numba |
 | nb_lanes | the same as cy_lanes | numba |
+| nb_pixels | the same as cy_pixels | numba |
 | nb_single | the same as cy_single | numba |
 | nb_winograd_f2 | the same as cy_winograd_f2 | numba |
 | nb_winograd_f4 | the same as cy_winograd_f4 | numba |

@@ -70,8 +70,8 @@ def _spread(b, at, x, depth, channel):
     return b.shuffle_vector(x, ir.Constant(x.type, ir.Undefined), ir.Constant(ir.VectorType(ir.IntType(32), len(lanes)), lanes))
 
 
-def _counted(b, count, starts, body):
-    """A loop: `body(*values)` gives the values of the next turn. Returns those after the last one."""
+def counted(b, count, starts, body):
+    """A loop in IR: `body(*values)` gives the values of the next turn. Returns those after the last one."""
     entry, head, inside, done = b.block, *(b.append_basic_block(name) for name in ("head", "inside", "done"))
     b.branch(head)
     b.position_at_end(head)
@@ -106,7 +106,7 @@ def _emit_pixels(b, dtype, mr, depth, run, narrow, arguments):
         return b.add(offset, _i64(8)), b.add(w, _i64(depth * run * VECTOR_BYTES)), *sums
 
     bias = load(b, wp, vector)
-    _, _, *sums = _counted(b, runs, [ao, b.add(wp, _i64(VECTOR_BYTES)), *[bias] * mr], body)
+    _, _, *sums = counted(b, runs, [ao, b.add(wp, _i64(VECTOR_BYTES)), *[bias] * mr], body)
     mask = first(b, n, vector.count) if narrow else None
     for i, value in enumerate(sums):
         store(b, value, b.add(c, b.mul(ldc, _i64(i))), mask)
@@ -139,12 +139,12 @@ def _emit_gradients(b, dtype, depth, block, run, narrow, arguments):
         return at, there, *pixel(at, there, sums[: block * run]), *sums[block * run :]
 
     def line(at, there, *sums):
-        behind = _counted(b, b.sdiv(columns, _i64(copies)), [at, there, *sums], pixels)
+        behind = counted(b, b.sdiv(columns, _i64(copies)), [at, there, *sums], pixels)
         if copies == 2:
-            behind = _counted(b, b.srem(columns, _i64(copies)), behind, odd)
+            behind = counted(b, b.srem(columns, _i64(copies)), behind, odd)
         return b.add(at, row), b.add(there, g_row), *behind[2:]
 
-    _, _, *sums = _counted(b, rows, [a, g, *[zero] * (copies * block * run)], line)
+    _, _, *sums = counted(b, rows, [a, g, *[zero] * (copies * block * run)], line)
     for i in range(block * run):
         at = b.add(c, _i64(i * VECTOR_BYTES))
         value = sums[i] if copies == 1 else b.fadd(sums[i], sums[i + block * run])

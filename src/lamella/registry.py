@@ -125,6 +125,7 @@ OPERATIONS: dict[str, Operation] = {
             Implementation("nb_grouped", accepts=lambda p: cost.fills_lanes(p, ISA), cost=cost.conv2d_grouped),
             Implementation("nb_im2col", cost=cost.conv2d_im2col),
             Implementation("nb_lanes", accepts=cost.few_channels, cost=cost.conv2d_lanes),
+            Implementation("nb_pixels", accepts=cost.few_pixels, cost=cost.conv2d_pixels),
             Implementation("nb_single", accepts=cost.single_channel, cost=cost.conv2d_single),
             Implementation("nb_winograd_f2", accepts=cost.winograd_applies, cost=cost.conv2d_winograd_f2),
             Implementation("nb_winograd_f4", accepts=cost.winograd_applies, cost=cost.conv2d_winograd_f4),
