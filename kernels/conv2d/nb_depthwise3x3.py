@@ -7,13 +7,16 @@ Shapes   images (mb, c, h, w) in channels-last memory, weights (c, 1, 3, 3)
 Packed   wp[register of channels][t][lanes]
 Tile     forward, backward_input: 2 rows x 4 columns of pixels x 1 register of channels (stride 1), every pixel loaded once for all its taps;
          at stride 2, one row; backward_input there has four gathers with 1, 2, 2 and 4 taps
-         backward_weight: 9 taps x 1 register of channels, summed over columns, 4 at a time
+         backward_weight: 9 taps x 1 register of channels, summed over rows and columns, 4 columns at a time
 Loops    tasks: image, band of rows; all gathers of a band, so that g is read once from memory; results of 4 MB and more are stored past the caches
          blocks of channels whose rows stay in L1 (one block, if few would), rows, columns of the tile, registers of channels: channels
          innermost, because they are what lies side by side in memory
-         backward_weight: tasks are chunks of rows with a private dw each, added in order afterwards; blocks, rows, columns, registers of channels
+         backward_weight: tasks are chunks of rows, with a private dw each, x blocks of registers, added in order afterwards; groups of rows,
+         registers of channels, columns: the sums stay in registers over a group. Images that the caches do not hold: blocks of columns before
+         registers, in the order of memory, the next row fetched ahead.
 Edges    rows above and below the image are a line of zeros, and so are the pixels of a tile beside the image. A last register of channels
-         that is partial, and columns at the edges where that saves a tile, are computed pixel by pixel with the taps there are.
+         that is partial (backward_weight: masked), and columns at the edges in backward_weight and where that saves a tile, are computed pixel by
+         pixel with the taps there are.
 Cost     2 * 9 * mb * c * oh * ow flops; reads and writes every value once: bound by memory for images that do not fit the cache
 Gains    over nb_depthwise, which loads a pixel for every tap
 """
@@ -22,16 +25,17 @@ from functools import cache, lru_cache
 
 import numpy as np
 from lamella.kernels._common.nb import Argument, Stage, array_i64, compiled, doubles, floats_of, inline, ints, program, stack, task
-from lamella.kernels._common.nb_simd import VECTOR_BYTES, declare, fma, load, prefetch, simd, store
-from lamella.kernels.conv2d.nb_depthwise import sum_task
 from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
 # isort: off
+from lamella.kernels._common.nb_simd import VECTOR_BYTES, declare, fma, load, namespace, operation, prefetch, prefetch_l1, simd, store
+from lamella.kernels._common.nb_simd import first as first_lanes
 from lamella.kernels.conv2d._nb_gather import (
-    ACT, BIAS, CHANNELS, CHUNKS, COLUMNS, DB, DST, DST_COLUMN, DST_IMAGE, DST_ROW, DW, HEIGHT, MB, OWN, PARTS, PRIVATES, ROWS, SLOPE,
-    SRC, SX, TAPS, TW, W, WIDTH, WP, activating, address, aligned, backward_gathers, ceil_div, forward_gather,
+    ACT, BIAS, BLOCKS, CHANNELS, COLUMNS, DB, DEPTH, DST, DST_COLUMN, DST_IMAGE, DST_ROW, DW, GROUPS, HEIGHT, K, MB, N, NR, OWN, PANELS,
+    PARTS, PRIVATES, ROWS, SLOPE, SRC, SX, TAPS, TW, W, W_OUT, WIDTH, WP, activating, address, aligned, backward_gathers, ceil_div,
+    forward_gather, sum_private,
 )  # fmt: skip
 # isort: on
 
@@ -42,6 +46,10 @@ LEAST = 4  # registers of channels in them at least
 STREAM_FROM = 4 << 20  # bytes of results from which on they go past the caches
 FAR_FROM = 16 << 20  # bytes of images from which on they are fetched ahead: the caches do not hold them
 WIDE = 4 if VECTOR_BYTES == 64 else 2  # columns of a tile
+CHUNKS = 8  # tasks of backward_weight, wanted at least
+MOST = 16  # registers of channels of such a task, at most
+SUMMED = 64  # columns that are summed at once, rows of them, before the next register
+FEW = 8  # columns of x, the same in images that the caches do not hold, which are read in the order in which they lie there
 COLUMNS_OF_ROW = 9  # of the source, in a table of addresses
 
 # words of the context, beside those of the Gather (of the first part)
@@ -130,64 +138,63 @@ def tile(dtype, rows, kh, kw, s, edge):
     return f
 
 
-def _emit_gradients(b, dtype, s, edge, arguments):
-    x, (g, pixel, line, g_line, sums, count, far, table, at_table) = arguments[:3], arguments[3:]
-    vector = _vector(dtype)
-    pixels = _steps(b, pixel, max(9, WIDE * s + 3))
-    places = [b.add(sums, pixels[t]) for t in range(9)]
-    start = [load(b, at, vector) for at in places]
-    entry = b.block
-    head, body, fetch, fetched, done = (b.append_basic_block(name) for name in ("head", "body", "fetch", "fetched", "done"))
-    b.branch(head)
-    b.position_at_end(head)
-    turn, offset, offset_g = b.phi(_I64), b.phi(_I64), b.phi(_I64)
-    inner = [b.phi(vector) for _ in start]
-    for phi, value in zip([turn, offset, offset_g, *inner], [_i64(0), _i64(0), _i64(0), *start]):
-        phi.add_incoming(value, entry)
-    b.cbranch(b.icmp_signed("<", turn, count), body, done)
-    b.position_at_end(body)
-    g_at = [b.add(b.add(g, offset_g), pixels[q]) for q in range(WIDE)]
-    b.cbranch(b.icmp_signed("!=", far, _i64(0)), fetch, fetched)
-    b.position_at_end(fetch)  # what the next row reads first
-    for at in g_at:
-        prefetch(b, b.add(at, g_line))
-    for i in range(s):
-        ahead = b.add(b.add(x[2], offset), b.mul(line, _i64(i + 1)))
-        for u in range(WIDE * s):
-            prefetch(b, b.add(ahead, pixels[u]))
-    b.branch(fetched)
-    b.position_at_end(fetched)
-    if edge:
-        g_at = [_entry(b, table, at_table, 3 * COLUMNS_OF_ROW + q) for q in range(WIDE)]
-    gs = [load(b, at, vector) for at in g_at]
-    summed = list(inner)
-    for i in range(3):
-        across = range((WIDE - 1) * s + 3)
-        at = [_entry(b, table, at_table, i * COLUMNS_OF_ROW + u) if edge else b.add(b.add(x[i], offset), pixels[u]) for u in across]
-        values = [load(b, there, vector) for there in at]
-        for q in range(WIDE):
-            for j in range(3):
-                summed[i * 3 + j] = fma(b, gs[q], values[q * s + j], summed[i * 3 + j])
-    step = [b.add(turn, _i64(1)), b.add(offset, pixels[WIDE * s]), b.add(offset_g, pixels[WIDE]), *summed]
-    for phi, value in zip([turn, offset, offset_g, *inner], step):
-        phi.add_incoming(value, fetched)
-    b.branch(head)
-    b.position_at_end(done)
-    for at, value in zip(places, inner):
-        store(b, value, at)
+def _join(b, values):
+    """Values of one type as a tuple."""
+    joined = ir.Constant(ir.ArrayType(values[0].type, len(values)), ir.Undefined)
+    for i, value in enumerate(values):
+        joined = b.insert_value(joined, value, i)
+    return joined
+
+
+def _split(b, joined):
+    return [b.extract_value(joined, i) for i in range(joined.type.count)]
 
 
 @cache
-def gradients(dtype, s, edge):
-    """sums += x * g over `count` times WIDE columns, all nine taps of one register of channels; at an edge, the columns of x and g are where a table says, plus an offset."""
+def nine(dtype):
+    """Nine registers as one value: nine.type, nine.load(address), nine.store(address, registers)."""
+    kind, vector, steps = types.UniTuple(simd(dtype).type, 9), _vector(dtype), [_i64(t * VECTOR_BYTES) for t in range(9)]
+
+    def save(b, at, joined):
+        for step, value in zip(steps, _split(b, joined)):
+            store(b, value, b.add(at, step))
+
+    return namespace(
+        f"nine_{kind}",
+        type=kind,
+        load=operation(kind, (types.int64,), lambda b, at: _join(b, [load(b, b.add(at, step), vector) for step in steps])),
+        store=operation(None, (types.int64, kind), save),
+    )
+
+
+def _emit_sums(b, dtype, s, columns, across, masked, arguments):
+    sums, x, (g, pixel, n) = _split(b, arguments[0]), arguments[1:4], arguments[4:]
+    vector, pixels = _vector(dtype), _steps(b, pixel, (columns - 1) * s + 3)
+    mask = first_lanes(b, n, vector.count) if masked else None
+    gs = [load(b, b.add(g, step), vector, mask) for step in pixels[:columns]]
+    for i in range(3):
+        read = sorted({q * s + j for q in range(columns) for j in across})
+        values = {u: load(b, b.add(x[i], pixels[u]), vector, mask) for u in read}
+        for q in range(columns):
+            for j in across:
+                sums[i * 3 + j] = fma(b, gs[q], values[q * s + j], sums[i * 3 + j])
+    return _join(b, sums)
+
+
+@cache
+def add_columns(dtype, s, columns, across, masked):
+    """nine(dtype) after `columns` columns of x * g, for the taps in these columns of the filter; masked: of n channels only.
+
+    What tap 0 reads of source row i begins at x<i>.
+    """
+    kind = nine(dtype).type
 
     @intrinsic
-    def f(typingctx, x0, x1, x2, g, pixel, line, g_line, sums, count, far, table, offset):
+    def f(typingctx, sums, x0, x1, x2, g, pixel, n):
         def codegen(context, builder, signature, arguments):
-            _emit_gradients(builder, dtype, s, edge, arguments)
-            return context.get_dummy_value()
+            return _emit_sums(builder, dtype, s, columns, across, masked, arguments)
 
-        return types.void(*[types.int64] * 12), codegen
+        return kind(kind, *[types.int64] * 6), codegen
 
     return f
 
@@ -222,11 +229,9 @@ def source_row(dtype):
     @inline
     def row(c, image, y, x_low):
         """Where column 0 of the output begins to read row y of the source, which is a line of zeros outside the image."""
-        pixel = c[CHANNELS] * item
-        line = c[ZEROS]
-        if 0 <= y < c[HEIGHT]:
-            line = c[SRC] + (image * c[HEIGHT] + y) * c[WIDTH] * pixel
-        return line + x_low * pixel
+        pixel, inside = c[CHANNELS] * item, 0 <= y < c[HEIGHT]
+        there = c[SRC] + (image * c[HEIGHT] + y) * c[WIDTH] * pixel
+        return (there if inside else c[ZEROS]) + x_low * pixel
 
     return row
 
@@ -366,70 +371,84 @@ def band(ctx, task, slot):
 
 
 @cache
+def register_sums(dtype, s, masked):
+    """The function that adds rows r0 to r1 and columns q0 to q1 of an image, the n channels `at` bytes behind the first, to the sums of their register."""
+    item, source, nine_sums = dtype.itemsize, source_row(dtype), nine(dtype)
+    tile = add_columns(dtype, s, WIDE, (0, 1, 2), masked)
+    left, middle, right = (add_columns(dtype, s, 1, (j,), masked) for j in range(3))
+
+    @inline
+    def add(c, image, r0, r1, q0, q1, at, n, to):
+        pixel, width, rows, far = c[CHANNELS] * item, c[WIDTH], c[ROWS], c[FAR]
+        y_low, x_low, first, behind = c[PART + Y_LOW], c[PART + X_LOW], c[PART + FIRST], min(c[PART + BEHIND], q1) - WIDE
+        line, g_line = width * pixel, c[DST_ROW] * item
+        sums = nine_sums.load(to)
+        for r in range(r0, r1):
+            y = r * s + y_low
+            x0, x1, x2 = source(c, image, y, x_low) + at, source(c, image, y + 1, x_low) + at, source(c, image, y + 2, x_low) + at
+            g = c[DST] + (image * rows + r) * g_line + at
+            if far != 0:  # what the next row reads first
+                for q in range(q0, q1):
+                    prefetch_l1(g + g_line + q * pixel)
+                    for i in range(s):
+                        for j in range(s):
+                            prefetch_l1(x2 + (i + 1) * line + (q * s + j) * pixel)
+            q = q0
+            while q < q1:
+                column, at_g = q * s, g + q * pixel
+                at0, at1, at2 = x0 + column * pixel, x1 + column * pixel, x2 + column * pixel
+                if first <= q <= behind:
+                    sums = tile(sums, at0, at1, at2, at_g, pixel, n)
+                    q += WIDE
+                else:
+                    if 0 <= column + x_low < width:
+                        sums = left(sums, at0, at1, at2, at_g, pixel, n)
+                    if 0 <= column + 1 + x_low < width:
+                        sums = middle(sums, at0, at1, at2, at_g, pixel, n)
+                    if 0 <= column + 2 + x_low < width:
+                        sums = right(sums, at0, at1, at2, at_g, pixel, n)
+                    q += 1
+        nine_sums.store(to, sums)
+
+    return add
+
+
+@cache
 def chunk_task(dtype, s):
-    """The private dw of a chunk of the rows of all images: for each tap the channels, and once more for db."""
-    v, array, item, source = simd(dtype), floats_of(dtype), dtype.itemsize, source_row(dtype)
-    lanes, zero = v.lanes, dtype.type(0)
-    inside, at_edge = gradients(dtype, s, False), gradients(dtype, s, True)
-    fill, across, table_of = columns_table(dtype), (WIDE - 1) * s + 3, stack(8 * (3 * COLUMNS_OF_ROW + WIDE))
+    """The private dw of a chunk of the rows of all images, for a block of registers: for each of these the nine taps, and once more for db."""
+    v, item = simd(dtype), dtype.itemsize
+    lanes = v.lanes
+    add_whole, add_partial = register_sums(dtype, s, False), register_sums(dtype, s, True)
 
     @task
     def chunk(ctx, task, slot):
         c = ints(ctx)
-        channels, width, columns, rows, zeros, far = c[CHANNELS], c[WIDTH], c[COLUMNS], c[ROWS], c[ZEROS], c[FAR]
-        y_low, x_low, first, behind = c[PART + Y_LOW], c[PART + X_LOW], c[PART + FIRST], c[PART + BEHIND]
-        pixel, g_line = channels * item, c[DST_ROW] * item
-        line = width * pixel
-        most = 2 // s if far != 0 else columns
-        sums = c[PRIVATES] + task * 10 * pixel
-        own, table = array(sums), table_of()
-        entries = array_i64(table)
-        for i in range(10 * channels):
-            own[i] = zero
-        for c0 in range(0, channels, c[BLOCK]):
-            c1 = min(channels, c0 + c[BLOCK])
-            whole = c0 + (c1 - c0) // lanes * lanes
-            for row in range(task * c[MB] * rows // c[PARTS], (task + 1) * c[MB] * rows // c[PARTS]):
-                image, y = row // rows, row % rows * s + y_low
-                x0, x1, x2 = source(c, image, y, x_low), source(c, image, y + 1, x_low), source(c, image, y + 2, x_low)
-                g = c[DST] + row * g_line
-                q = 0
-                while q < columns:
-                    at, to = q * s * pixel, g + q * pixel
-                    count = min(most, (behind - q) // WIDE) if q >= first else 0
-                    if count > 0:
-                        for i in range(c0 * item, whole * item, VECTOR_BYTES):
-                            inside(
-                                x0 + at + i, x1 + at + i, x2 + at + i, to + i, pixel, line, g_line, sums + i, count, far, 0, 0
-                            )  # fmt: skip
+        channels, columns, rows, pixel = c[CHANNELS], c[COLUMNS], c[ROWS], c[CHANNELS] * item
+        part, c0 = task // c[BLOCKS], task % c[BLOCKS] * c[BLOCK]
+        c1 = min(channels, c0 + c[BLOCK])
+        most = FEW // s if c[FAR] != 0 else columns
+        sums = c[PRIVATES] + part * c[PANELS] * 10 * VECTOR_BYTES
+        for i in range(c0, c1, lanes):
+            for t in range(10):
+                v.store(sums + (i * 10 + t * lanes) * item, v.zero())
+        row, behind = part * c[MB] * rows // c[PARTS], (part + 1) * c[MB] * rows // c[PARTS]
+        while row < behind:
+            image, r0 = row // rows, row % rows
+            r1 = min(rows, r0 + min(behind - row, max(1, SUMMED // columns)))
+            for q0 in range(0, columns, most):
+                q1 = min(columns, q0 + most)
+                for i in range(c0, c1, lanes):
+                    n, at, to = min(lanes, channels - i), i * item, sums + i * 10 * item
+                    if n == lanes:
+                        add_whole(c, image, r0, r1, q0, q1, at, n, to)
                     else:
-                        count = 1
-                        fill(c, entries, image, y, 3, q * s, across, x_low)
-                        for u in range(WIDE):
-                            entries[3 * COLUMNS_OF_ROW + u] = to + u * pixel if q + u < columns else zeros
-                        for i in range(c0 * item, whole * item, VECTOR_BYTES):
-                            at_edge(
-                                x0 + at + i, x1 + at + i, x2 + at + i, to + i, pixel, line, g_line, sums + i, 1, far, table, i
-                            )  # fmt: skip
-                    q += count * WIDE
-                for i in range(whole, c1, lanes):
-                    n = c1 - i
-                    for column in range(columns):
-                        low = -column * s - x_low
-                        gv = v.load_n(g + column * pixel + i * item, n)
-                        for t in range(3):
-                            there = source(c, image, y + t, x_low) + column * s * pixel + i * item
-                            for j in range(max(low, 0), min(3, width + low)):
-                                to = sums + (t * 3 + j) * pixel + i * item
-                                v.store_n(to, n, v.fma(v.load_n(there + j * pixel, n), gv, v.load_n(to, n)))
-                if c[DB] != 0:
-                    for i in range(c0, c1, lanes):
-                        n = min(lanes, c1 - i)
-                        to = sums + 9 * pixel + i * item
-                        a = v.load_n(to, n)
-                        for column in range(columns):
-                            a = a + v.load_n(g + column * pixel + i * item, n)
-                        v.store_n(to, n, a)
+                        add_partial(c, image, r0, r1, q0, q1, at, n, to)
+                    if c[DB] != 0 and q1 == columns:
+                        total = v.load(to + 9 * VECTOR_BYTES)
+                        for g in range(c[DST] + row * columns * pixel + at, c[DST] + (row + r1 - r0) * columns * pixel, pixel):
+                            total = total + v.load_n(g, n)
+                        v.store(to + 9 * VECTOR_BYTES, total)
+            row += r1 - r0
 
     return chunk
 
@@ -460,7 +479,10 @@ def programs(pass_, p):
     image = p.mb * v.channels * v.item
     far = image * (p.ih * p.iw + p.oh * p.ow) >= FAR_FROM
     near, registers = NEAR // ((3 + 2 * p.sh) * v.width * VECTOR_BYTES + 1), ceil_div(v.channels * v.item, VECTOR_BYTES)
-    blocks = ceil_div(registers, near) if near >= LEAST and not (weight and far) else 1
+    if weight:
+        blocks = 1 if far else ceil_div(registers, MOST)
+    else:
+        blocks = ceil_div(registers, near) if near >= LEAST else 1
     band_bytes = v.sy * v.width * v.channels * v.item
     band_rows = max(2, min(BAND // max(band_bytes, 1) if blocks == 1 else rows, ceil_div(rows * v.mb, UNITS)) // 2 * 2)
     zeros = aligned(v.width * v.channels * v.item + 2 * VECTOR_BYTES)
@@ -469,7 +491,9 @@ def programs(pass_, p):
     for index, word in {
         MB: v.mb, HEIGHT: v.height, WIDTH: v.width, CHANNELS: v.channels, ROWS: v.rows, COLUMNS: v.columns, SX: v.sx,
         DST_IMAGE: v.dst_image, DST_ROW: v.dst_row, DST_COLUMN: v.dst_column, TAPS: v.taps, TW: address(v.tables[2]), ACT: v.act,
-        SLOPE: float(v.slope), PARTS: max(1, min(CHUNKS, v.mb * v.rows)), BAND_ROWS: band_rows, BANDS: ceil_div(rows, band_rows), ALL_ROWS: rows,
+        SLOPE: float(v.slope), BAND_ROWS: band_rows, BANDS: ceil_div(rows, band_rows), ALL_ROWS: rows, BLOCKS: blocks,
+        PARTS: max(1, min(ceil_div(CHUNKS, blocks), v.mb * v.rows)), PANELS: registers, NR: v.width_of_register, N: v.channels, W_OUT: v.taps,
+        K: v.taps, DEPTH: 1, GROUPS: 1,
         FAR: far, BLOCK: ceil_div(registers, blocks) * VECTOR_BYTES // v.item, ZEROS_BYTES: zeros, COUNT: 0 if weight else len(gathers),
         STREAM: v.act == 0 and image * (p.ih * p.iw if backward else p.oh * p.ow) >= STREAM_FROM and v.channels * v.item % VECTOR_BYTES == 0,
     }.items():  # fmt: skip
@@ -483,8 +507,8 @@ def programs(pass_, p):
     prepare = Stage(prepare_task(p.dtype), 1, 0.0)
     if weight:
         parts = words[PARTS]
-        stages = prepare, Stage(chunk_task(p.dtype, p.sh), parts, time), Stage(sum_task(p.dtype), 1, 0.0)
-        return zeros + aligned(parts * 10 * v.channels * v.item), program(words + _part(v, 0, ()), *stages), gathers
+        stages = prepare, Stage(chunk_task(p.dtype, p.sh), parts * blocks, time), Stage(sum_private(p.dtype), registers, 0.0)
+        return zeros + aligned(parts * registers * 10 * VECTOR_BYTES), program(words + _part(v, 0, ()), *stages), gathers
     for i, part in enumerate(gathers):
         words += _part(part, i * packed, (1, 2) if p.sh == 1 else (1,))
     return zeros + len(gathers) * packed, program(words, prepare, Stage(band, p.mb * words[BANDS], time)), gathers
