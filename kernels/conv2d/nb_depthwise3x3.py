@@ -8,7 +8,7 @@ Packed   wp[register of channels][t][lanes]
 Tile     forward, backward_input: 2 rows x 4 columns of pixels x 1 register of channels (stride 1), every pixel loaded once for all its taps;
          at stride 2, one row; backward_input there has four gathers with 1, 2, 2 and 4 taps
          backward_weight: 9 taps x 1 register of channels, summed over rows and columns, 4 columns at a time
-Loops    tasks: image, band of rows; all gathers of a band, so that g is read once from memory; results of 4 MB and more are stored past the caches
+Loops    tasks: image, band of rows; all gathers of a band, so that g is read once from memory; results larger than L2 are stored past the caches
          blocks of channels whose rows stay in L1 (one block, if few would), rows, columns of the tile, registers of channels: channels
          innermost, because they are what lies side by side in memory
          backward_weight: tasks are chunks of rows, with a private dw each, x blocks of registers, added in order afterwards; groups of rows,
@@ -43,7 +43,7 @@ UNITS = 16  # tasks wanted at least
 BAND = 192 * 1024  # bytes of source per task
 NEAR = 32 * 1024  # bytes of source rows, those to come too, that stay in L1
 LEAST = 4  # registers of channels in them at least
-STREAM_FROM = 4 << 20  # bytes of results from which on they go past the caches
+STREAM_FROM = 1 << 20  # bytes of results from which on they go past the caches: what they would push out is what is read next
 FAR_FROM = 16 << 20  # bytes of images from which on they are fetched ahead: the caches do not hold them
 WIDE = 4 if VECTOR_BYTES == 64 else 2  # columns of a tile
 CHUNKS = 8  # tasks of backward_weight, wanted at least
@@ -81,7 +81,7 @@ def _entry(b, table, offset, number):
 
 
 def _emit_tile(b, dtype, rows, kh, kw, s, edge, arguments):
-    x, (pixel, line, wp, bias, floor, c, row, column, stream, far, table, offset) = arguments[:4], arguments[4:]
+    x, (pixel, line, wp, bias, relu, c, row, column, stream, far, table, offset) = arguments[:4], arguments[4:]
     vector, lines, across = _vector(dtype), kh + (rows - 1) * s, (WIDE - 1) * s + kw
     pixels = _steps(b, pixel, WIDE * s)
     w = [load(b, b.add(wp, _i64(t * VECTOR_BYTES)), vector) for t in range(kh * kw)]
@@ -104,8 +104,18 @@ def _emit_tile(b, dtype, rows, kh, kw, s, edge, arguments):
                 for q in range(WIDE):
                     for j in range(kw):
                         sums[r * WIDE + q] = fma(b, values[q * s + j], w[(i - r * s) * kw + j], sums[r * WIDE + q])
-    lowest = load(b, floor, vector)
-    sums = [b.select(b.fcmp_ordered("<=", value, lowest), lowest, value) for value in sums]
+    before, floor, floored = b.block, *(b.append_basic_block(name) for name in ("floor", "floored"))
+    b.cbranch(b.icmp_signed("!=", relu, _i64(0)), floor, floored)
+    b.position_at_end(floor)
+    zero = ir.Constant(vector, [0.0] * vector.count)
+    positive = [b.select(b.fcmp_ordered("<=", value, zero), zero, value) for value in sums]
+    b.branch(floored)
+    b.position_at_end(floored)
+    either = [b.phi(vector) for _ in sums]
+    for phi, value, above in zip(either, sums, positive):
+        phi.add_incoming(value, before)
+        phi.add_incoming(above, floor)
+    sums = either
     past, cached, end = (b.append_basic_block(name) for name in ("past", "cached", "end"))
     b.cbranch(b.icmp_signed("!=", stream, _i64(0)), past, cached)
     for block in (past, cached):
@@ -128,7 +138,7 @@ def tile(dtype, rows, kh, kw, s, edge):
     """rows x WIDE pixels of one register of channels; source row i begins at x<i>; at an edge, its columns are where a table says, plus an offset."""
 
     @intrinsic
-    def f(typingctx, x0, x1, x2, x3, pixel, line, wp, bias, floor, c, row, column, stream, far, table, offset):
+    def f(typingctx, x0, x1, x2, x3, pixel, line, wp, bias, relu, c, row, column, stream, far, table, offset):
         def codegen(context, builder, signature, arguments):
             _emit_tile(builder, dtype, rows, kh, kw, s, edge, arguments)
             return context.get_dummy_value()
@@ -277,7 +287,7 @@ def rows_run(dtype, rows, kh, kw, s):
         wp = c[WP] + c[k + P_WP]
         stream = c[STREAM] if c[DST] % VECTOR_BYTES == 0 else 0
         far = c[FAR] if c[COUNT] == 1 else 1
-        floor = zeros if c[ACT] == 1 else zeros + c[ZEROS_BYTES] - VECTOR_BYTES
+        relu = 1 if c[ACT] == 1 else 0
         table = table_of()
         entries = array_i64(table)
         begin, end = 0, columns
@@ -296,12 +306,12 @@ def rows_run(dtype, rows, kh, kw, s):
                 bias = zeros if c[BIAS] == 0 else c[BIAS] + i
                 if not edge:
                     inside(
-                        x0 + at + i, x1 + at + i, x2 + at + i, x3 + at + i, pixel, width * pixel, wp + i * kh * kw, bias, floor, to + i, by_row, by_column,
+                        x0 + at + i, x1 + at + i, x2 + at + i, x3 + at + i, pixel, width * pixel, wp + i * kh * kw, bias, relu, to + i, by_row, by_column,
                         stream, far, 0, 0,
                     )  # fmt: skip
                 else:
                     at_edge(
-                        x0 + at + i, x1 + at + i, x2 + at + i, x3 + at + i, pixel, width * pixel, wp + i * kh * kw, bias, floor, to + i, by_row, by_column,
+                        x0 + at + i, x1 + at + i, x2 + at + i, x3 + at + i, pixel, width * pixel, wp + i * kh * kw, bias, relu, to + i, by_row, by_column,
                         stream, far, table, i,
                     )  # fmt: skip
             q = start + WIDE
@@ -327,19 +337,16 @@ def rows_run(dtype, rows, kh, kw, s):
 
 @cache
 def prepare_task(dtype):
-    """The line of zeros, behind it a register of -inf, and the packed weights of all parts."""
+    """The line of zeros and the packed weights of all parts."""
     array, item, lanes = floats_of(dtype), dtype.itemsize, VECTOR_BYTES // dtype.itemsize
-    zero, lowest = dtype.type(0), dtype.type(-np.inf)
+    zero = dtype.type(0)
 
     @task
     def prepare(ctx, task, slot):
         c = ints(ctx)
         line, w, channels = array(c[ZEROS]), array(c[W]), c[CHANNELS]
-        n = c[ZEROS_BYTES] // item
-        for i in range(n):
+        for i in range(c[ZEROS_BYTES] // item):
             line[i] = zero
-        for i in range(n - VECTOR_BYTES // item, n):
-            line[i] = lowest
         for part in range(c[COUNT]):
             k = PART + part * FIELDS
             wp, tw = array(c[WP] + c[k + P_WP]), array_i64(c[k + P_TW])
@@ -485,7 +492,7 @@ def programs(pass_, p):
         blocks = ceil_div(registers, near) if near >= LEAST else 1
     band_bytes = v.sy * v.width * v.channels * v.item
     band_rows = max(2, min(BAND // max(band_bytes, 1) if blocks == 1 else rows, ceil_div(rows * v.mb, UNITS)) // 2 * 2)
-    zeros = aligned(v.width * v.channels * v.item + 2 * VECTOR_BYTES)
+    zeros = aligned(v.width * v.channels * v.item + VECTOR_BYTES)
     packed = aligned(9 * ceil_div(v.channels * v.item, VECTOR_BYTES) * VECTOR_BYTES)
     words = [0] * PART
     for index, word in {
