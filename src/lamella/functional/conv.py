@@ -100,7 +100,9 @@ def conv2d(
         Divides both channel numbers; group g of the outputs sees only group g of the inputs.
     activation : {"none", "relu", "leaky_relu", "sigmoid", "tanh"}
         Applied before the output is stored. The slope of leaky_relu is 0.01.
-    algorithm : {"auto", "direct", "im2col", "depthwise", "winograd_f2", "winograd_f4", "winograd_rows", "ref"}
+    algorithm : str
+        One of "auto", "direct", "im2col", "pixels", "lanes", "single", "grouped", "depthwise", "depthwise3x3", "winograd_f2", "winograd_f4",
+        "winograd_rows", "ref": an implementation's name (the page of `lamella.kernels.conv2d`) without its prefix.
         "auto" ranks those that apply by a cost model of shapes and instruction set. The others force one, in every pass
         (the backend "reference" computes all of them by the formula). The Winograd algorithms, for 3 x 3 filters at stride 1 and
         at least 8 channels in each of several groups, multiply 2.25 and 4 times less and round more: up to 1e-5 and 2e-5 of the largest

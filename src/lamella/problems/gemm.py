@@ -46,5 +46,5 @@ class GemmProblem(Problem):
         self.bytes = (m * k + k * n + m * n) * self.dtype.itemsize * math.prod(batch)
 
     def has(self, pass_: str) -> bool:
-        """Sums along rows and over batches are nobody's wish."""
+        """backward_bias sums the columns of one matrix: it belongs to a bias per column, without a batch."""
         return pass_ == "forward" or (self.bias == "column" and not self.batch)
